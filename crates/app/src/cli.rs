@@ -1,0 +1,316 @@
+//! The command line, as data. One definition gives parser, help, completions and man pages.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit codes, as `--help` shows them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    something of ours or of the machine failed; the text says what
+  2    the input or the command line is wrong; nothing was changed
+  3    the run ended, but something waits for a person
+  4    there is no such PRD, task or file
+  5    the state does not allow it
+  75   busy; later it may work
+  130  interrupted; the same command goes on";
+
+/// Runs many AI coding agents side by side and lays their work into one branch.
+#[derive(Debug, Parser)]
+#[command(name = "ropewalk", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print one JSON value on stdout, everything else on stderr.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented ropewalk.toml for this repository.
+    #[command(after_help = "Example:\n  ropewalk init")]
+    Init(Init),
+    /// Import a PRD and run it to the end; without a file, everything that is queued.
+    #[command(after_help = "\
+Examples:
+  ropewalk run prd.json --command './agent.sh' --workers 8 --check 'cargo test'
+  ropewalk run                    # everything that is queued, to the end
+
+Ctrl-C stops cleanly; the same command goes on. A second Ctrl-C ends at once, as safe as kill -9.")]
+    Run(Run),
+    /// Show what happens: a repository, a PRD of 12 stories, four workers, no AI.
+    #[command(after_help = "Example:\n  ropewalk demo --dir /tmp/ropewalk-demo")]
+    Demo(Demo),
+    /// Single tasks.
+    #[command(subcommand)]
+    Task(Task),
+    /// PRDs: documents of stories.
+    #[command(subcommand)]
+    Prd(Prd),
+    /// What runs, lands and waits.
+    #[command(after_help = "Example:\n  ropewalk status --json")]
+    Status,
+    /// What an attempt printed.
+    #[command(after_help = "Example:\n  ropewalk logs PRD-001/US-003 --follow")]
+    Logs(Logs),
+    /// Why a task is not running: the dependency, the limit, the lease or the question.
+    #[command(after_help = "Example:\n  ropewalk why PRD-001/US-003")]
+    Why(Name),
+    /// End tasks that nobody wants any more.
+    #[command(after_help = "Example:\n  ropewalk cancel 7 8 PRD-001/US-003")]
+    Cancel(Names),
+    /// Try a parked or cancelled task again, or one that waits at once.
+    #[command(after_help = "Example:\n  ropewalk retry 7")]
+    Retry(Name),
+    /// Settings and where each comes from.
+    #[command(subcommand)]
+    Config(Config),
+    /// Print shell completions.
+    #[command(
+        after_help = "Example:\n  ropewalk completions bash > ~/.local/share/bash-completion/completions/ropewalk"
+    )]
+    Completions { shell: clap_complete::Shell },
+    /// Write man pages into a folder.
+    #[command(after_help = "Example:\n  ropewalk man ~/.local/share/man/man1")]
+    Man { folder: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Write over a ropewalk.toml that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Settings that a command line may give; they win over the environment and the files.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Set {
+    /// The agent: a command that gets the prompt on stdin and works in the current folder.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// A command that must succeed on the merged tree before it lands; may be repeated.
+    #[arg(long = "check", value_name = "COMMAND")]
+    pub(crate) checks: Vec<String>,
+    /// The time of an attempt, such as 90s or 30m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// How many failed attempts park a task.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempts: Option<String>,
+    /// A variable for the agent: NAME hands ours on, NAME=VALUE sets it; may be repeated.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// The branch that work starts from and PRDs land on.
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) base: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The PRD file. Running a changed file again adds and updates stories that have not started.
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) set: Set,
+    /// Attempts at once.
+    #[arg(long, short, value_name = "N")]
+    pub(crate) workers: Option<String>,
+    /// The PRD's id, where the file has none.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Take `passes: true` of the file as done.
+    #[arg(long)]
+    pub(crate) trust_passes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The new folder to work in; it is kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Queue a task: an agent in a worktree, or a plain command in a folder.
+    #[command(after_help = "\
+Examples:
+  ropewalk task add 'fix the typo in README' --command './agent.sh' --priority P0
+  ropewalk task add 'nightly report' --no-worktree --command 'make report' --after 7
+
+A task in a worktree lands on the branch of the project's single tasks; `ropewalk prd land TASKS` takes it to the
+base. A plain command has nothing to land.")]
+    Add(TaskAdd),
+    /// List tasks.
+    #[command(after_help = "Example:\n  ropewalk task list --state parked")]
+    List(TaskList),
+    /// Show one task with its attempts.
+    #[command(after_help = "Example:\n  ropewalk task show 7")]
+    Show(Name),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskAdd {
+    /// What is to be done: the agent's prompt.
+    pub(crate) text: String,
+    #[command(flatten)]
+    pub(crate) set: Set,
+    /// P0, P1, P2 or a number; lower goes first.
+    #[arg(long)]
+    pub(crate) priority: Option<String>,
+    /// A task that must be done before; may be repeated.
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Vec<String>,
+    /// How many copies.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: u32,
+    /// A plain command in the current folder: no git, nothing to land.
+    #[arg(long)]
+    pub(crate) no_worktree: bool,
+    /// A plain command in this folder.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskList {
+    /// Only tasks in this state; may be repeated.
+    #[arg(long)]
+    pub(crate) state: Vec<String>,
+    /// Only tasks of this PRD.
+    #[arg(long, value_name = "ID")]
+    pub(crate) prd: Option<String>,
+    /// Only tasks with a greater number.
+    #[arg(long, default_value_t = 0, value_name = "ID")]
+    pub(crate) after: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Prd {
+    /// Import a PRD file as a draft.
+    #[command(after_help = "Example:\n  ropewalk prd import prd.json --approve")]
+    Import(PrdImport),
+    /// List PRDs.
+    #[command(after_help = "Example:\n  ropewalk prd list --state active")]
+    List(PrdList),
+    /// Show one PRD with its stories.
+    #[command(after_help = "Example:\n  ropewalk prd show PRD-001")]
+    Show(Name),
+    /// Let a draft run.
+    #[command(after_help = "Example:\n  ropewalk prd approve PRD-001")]
+    Approve(Name),
+    /// Give a PRD up; its open stories are cancelled.
+    #[command(after_help = "Example:\n  ropewalk prd abandon PRD-001 --reason 'superseded by PRD-004'")]
+    Abandon {
+        #[command(flatten)]
+        name: Name,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Call a PRD completed.
+    #[command(after_help = "Example:\n  ropewalk prd complete PRD-001")]
+    Complete {
+        #[command(flatten)]
+        name: Name,
+        /// Also with stories that have not landed; they are cancelled.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Land a PRD's branch on its base.
+    #[command(after_help = "Example:\n  ropewalk prd land PRD-001")]
+    Land {
+        #[command(flatten)]
+        name: Name,
+        /// Also with stories that have not landed.
+        #[arg(long)]
+        partial: bool,
+    },
+    /// Find PRDs by words, "phrases", tag:NAME, AND, OR, NOT.
+    #[command(after_help = "Example:\n  ropewalk prd search 'memory AND NOT tag:deprecated'")]
+    Search {
+        /// The search; words side by side mean AND.
+        #[arg(required = true)]
+        query: Vec<String>,
+    },
+    /// Write a PRD's document back, unknown fields and all, with what landed marked.
+    #[command(after_help = "Example:\n  ropewalk prd export PRD-001 > prd.json")]
+    Export(Name),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrdImport {
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) set: Set,
+    /// Let it run as well.
+    #[arg(long)]
+    pub(crate) approve: bool,
+    /// The PRD's id, where the file has none.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Take `passes: true` of the file as done.
+    #[arg(long)]
+    pub(crate) trust_passes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrdList {
+    /// Only PRDs in this state; may be repeated.
+    #[arg(long)]
+    pub(crate) state: Vec<String>,
+    /// Those of all projects, not only of this repository.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Go on until the attempt ends.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// What it wrote to stderr.
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// This attempt instead of the latest.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// A task's number, a story as PRD/STORY, or a PRD's id.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show the settings in force here.
+    #[command(after_help = "Example:\n  ropewalk config show --origin")]
+    Show {
+        /// Say where each value comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print where settings and state live.
+    #[command(after_help = "Example:\n  ropewalk config path")]
+    Path,
+    /// Print the reference of all settings, in Markdown.
+    #[command(after_help = "Example:\n  ropewalk config reference")]
+    Reference,
+}

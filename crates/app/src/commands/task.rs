@@ -1,0 +1,187 @@
+//! `task`, `why`, `cancel`, `retry`.
+
+use ropewalk_core::view::TaskView;
+use ropewalk_daemon::api::{NewTasks, Request, Response};
+use ropewalk_daemon::session::Session;
+
+use super::prd::tell_done;
+use super::{ask, done, unexpected};
+use crate::cli::{Task, TaskAdd, TaskList};
+use crate::failure::Failure;
+use crate::out::{Out, inert};
+use crate::place::Place;
+use crate::table::{span, table};
+
+pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    match command {
+        Task::Add(task) => add(&place, task, out),
+        Task::List(filter) => list(&place, filter, out),
+        Task::Show(name) => show(&place, &name.id, out),
+    }
+}
+
+fn add(place: &Place, task: &TaskAdd, out: &Out) -> Result<u8, Failure> {
+    let is_plain = task.no_worktree || task.dir.is_some();
+    let config = place.config(&task.set, None)?;
+    let folder = match (&task.dir, is_plain) {
+        (Some(dir), _) => Some(plain_folder(place, dir)?),
+        (None, true) => Some(place.folder.to_string_lossy().into_owned()),
+        (None, false) => {
+            place.repository()?;
+            None
+        }
+    };
+    place.check_agent(&place.anchored(&config))?;
+    let mut session = Session::open(&place.home)?;
+    let mut settings = place.overrides(&task.set)?;
+    if place.common_dir().is_some() {
+        place.add_project(&mut session)?;
+    } else {
+        // Outside any project the task carries all its settings itself.
+        settings = place.anchored(&config);
+    }
+    let request = NewTasks {
+        title: task.text.clone(),
+        folder,
+        priority: task.priority.clone(),
+        after: task.after.clone(),
+        count: task.count,
+        settings,
+    };
+    let added = done(&mut session, place, Request::AddTasks(Box::new(request)))?;
+    tell_done(&added, out);
+    if !session.has_engine() {
+        out.remark("no engine is running; `ropewalk run` starts it");
+    }
+    Ok(0)
+}
+
+fn plain_folder(place: &Place, dir: &std::path::Path) -> Result<String, Failure> {
+    let path = place.folder.join(dir);
+    match std::fs::canonicalize(&path) {
+        Ok(found) if found.is_dir() => Ok(found.to_string_lossy().into_owned()),
+        Ok(_) => Err(Failure::input(format!("{} is not a folder", dir.display()))),
+        Err(error) => Err(Failure::input(format!("{} cannot be used: {error}", dir.display()))),
+    }
+}
+
+fn list(place: &Place, filter: &TaskList, out: &Out) -> Result<u8, Failure> {
+    let request = Request::Tasks {
+        prd: filter.prd.clone(),
+        states: filter.state.clone(),
+        after: filter.after,
+        limit: filter.limit,
+    };
+    let tasks = match ask(&mut Session::open(&place.home)?, place, request)? {
+        Response::Tasks(tasks) => tasks,
+        response => return Err(unexpected(&response)),
+    };
+    if out.is_json() {
+        out.json(&tasks);
+        return Ok(0);
+    }
+    if tasks.is_empty() {
+        out.say("no tasks");
+        return Ok(0);
+    }
+    let rows = tasks.iter().map(|task| {
+        let (id, priority, attempts) =
+            (task.id.to_string(), task.priority.clone(), task.attempts.to_string());
+        vec![
+            id,
+            task.name.clone(),
+            task.state.clone(),
+            priority,
+            attempts,
+            task.title.clone(),
+            task.remark.clone(),
+        ]
+    });
+    out.say(&table(&["id", "name", "state", "priority", "attempts", "title", "remark"], rows));
+    if tasks.len() == filter.limit
+        && let Some(last) = tasks.last()
+    {
+        out.remark(&format!("there may be more: --after {}", last.id));
+    }
+    Ok(0)
+}
+
+pub(crate) fn view(session: &mut Session, place: &Place, name: &str) -> Result<TaskView, Failure> {
+    match ask(session, place, Request::Task { task: name.to_owned() })? {
+        Response::Task(task) => Ok(*task),
+        response => Err(unexpected(&response)),
+    }
+}
+
+fn show(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
+    let task = view(&mut Session::open(&place.home)?, place, name)?;
+    if out.is_json() {
+        out.json(&task);
+        return Ok(0);
+    }
+    let line = &task.line;
+    let mut text = format!("task {}  {}\n{}\n", line.id, line.name, line.title);
+    text += &format!("state     {}\npriority  {}\n", line.state, line.priority);
+    if !task.depends_on.is_empty() {
+        let list: Vec<_> = task.depends_on.iter().map(ToString::to_string).collect();
+        text += &format!("after     {}\n", list.join(", "));
+    }
+    out.say(&inert(&text));
+    let rows = task.attempts_made.iter().map(|attempt| {
+        let ended = attempt.outcome.clone().unwrap_or_else(|| attempt.state.clone());
+        let took = match (attempt.started_at, attempt.finished_at) {
+            (Some(from), Some(to)) => span(to.ms_since(from)),
+            (_, None) | (None, _) => String::new(),
+        };
+        let candidate = attempt.candidate.clone().unwrap_or_default();
+        vec![attempt.id.number.to_string(), ended, took, candidate, attempt.detail.clone()]
+    });
+    if !task.attempts_made.is_empty() {
+        out.say(&table(&["attempt", "ended", "time", "candidate", "detail"], rows));
+    }
+    tell_why(&task, out);
+    Ok(0)
+}
+
+pub(crate) fn why(name: &str, out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    let task = view(&mut Session::open(&place.home)?, &place, name)?;
+    if out.is_json() {
+        out.json(&serde_json::json!({"task": task.line.id, "name": task.line.name, "why": task.why}));
+        return Ok(0);
+    }
+    out.say(&inert(&format!("task {} {} is {}", task.line.id, task.line.name, task.why.state)));
+    tell_why(&task, out);
+    Ok(0)
+}
+
+fn tell_why(task: &TaskView, out: &Out) {
+    for reason in &task.why.reasons {
+        out.say(&inert(&format!("  because {reason}")));
+    }
+    if let [first, rest @ ..] = task.why.next.as_slice() {
+        out.say(&inert(&format!("next: {first}")));
+        for next in rest {
+            out.say(&inert(&format!("      {next}")));
+        }
+    }
+}
+
+pub(crate) fn cancel(tasks: Vec<String>, out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    let cancelled = done(&mut Session::open(&place.home)?, &place, Request::Cancel { tasks })?;
+    tell_done(&cancelled, out);
+    Ok(0)
+}
+
+pub(crate) fn retry(name: &str, out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    let mut session = Session::open(&place.home)?;
+    let retried = done(&mut session, &place, Request::Retry { task: name.to_owned() })?;
+    tell_done(&retried, out);
+    if !session.has_engine() {
+        out.remark("no engine is running; `ropewalk run` starts it");
+    }
+    Ok(0)
+}

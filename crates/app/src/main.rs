@@ -1,0 +1,37 @@
+//! The program `ropewalk`: the command line and the terminal. Sends requests, shows views, has no rules.
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod out;
+mod place;
+mod progress;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // A worker must be alone in its process before anything else starts a thread.
+    if let Some(code) = commands::worker::serve_if_asked() {
+        return code;
+    }
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap prints each where it belongs.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    let out = out::Out::new(cli.json, cli.quiet);
+    match commands::dispatch(cli, &out) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.show(&out);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

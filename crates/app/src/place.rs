@@ -1,0 +1,146 @@
+//! Where a command is given: the repository, the settings in force there, the state folder.
+
+use std::path::{Path, PathBuf};
+
+use ropewalk_core::settings::Settings;
+use ropewalk_daemon::api::Request;
+use ropewalk_daemon::driver::Options;
+use ropewalk_daemon::session::Session;
+use ropewalk_host::git::{Discovered, RepositoryFault, discover};
+use ropewalk_host::shell;
+
+use crate::cli::Set;
+use crate::config::{self, Config, Flags, Layer};
+use crate::failure::Failure;
+
+pub(crate) struct Place {
+    pub(crate) home: PathBuf,
+    pub(crate) folder: PathBuf,
+    repository: Result<Discovered, RepositoryFault>,
+    env: Vec<(String, String)>,
+}
+
+impl Place {
+    /// Looks round: changes nothing.
+    pub(crate) fn look() -> Result<Place, Failure> {
+        let env = config::environment()?;
+        let folder = std::env::current_dir()
+            .map_err(|error| Failure::broken(format!("the current folder cannot be read: {error}")))?;
+        Place::at(&folder, env)
+    }
+
+    pub(crate) fn at(folder: &Path, env: Vec<(String, String)>) -> Result<Place, Failure> {
+        let home = config::home(env.iter().cloned())?;
+        Ok(Place { home, folder: folder.to_owned(), repository: discover(folder), env })
+    }
+
+    /// The repository, or why there is none that can be worked on.
+    pub(crate) fn repository(&self) -> Result<&Discovered, Failure> {
+        self.repository.as_ref().map_err(|fault| Failure::input(fault.to_string()))
+    }
+
+    /// The common git folder, which tells this repository's PRDs from others; nothing outside of one.
+    pub(crate) fn common_dir(&self) -> Option<String> {
+        self.repository.as_ref().ok().map(|found| found.common_dir.to_string_lossy().into_owned())
+    }
+
+    pub(crate) fn project_file(&self) -> Option<PathBuf> {
+        self.repository.as_ref().ok().map(|found| found.top.join(config::PROJECT_FILE))
+    }
+
+    pub(crate) fn user_file(&self) -> Option<PathBuf> {
+        config::user_file(self.env.iter().cloned())
+    }
+
+    /// The settings in force, flags included.
+    pub(crate) fn config(&self, set: &Set, workers: Option<&String>) -> Result<Config, Failure> {
+        let flags = Flags {
+            command: set.command.clone(),
+            checks: set.checks.clone(),
+            timeout: set.timeout.clone(),
+            attempts: set.attempts.clone(),
+            workers: workers.cloned(),
+            env: set.env.clone(),
+            base: set.base.clone(),
+        };
+        let (project, user) = (self.project_file(), self.user_file());
+        Ok(config::resolve(&flags, self.env.iter().cloned(), project.as_deref(), user.as_deref())?)
+    }
+
+    /// The settings without any flag: the project's own.
+    pub(crate) fn project_settings(&self) -> Result<Settings, Failure> {
+        let config = self.config(&Set::default(), None)?;
+        Ok(self.anchored(&config))
+    }
+
+    /// All settings in force, the agent's program named so that it means the same in every worktree.
+    pub(crate) fn anchored(&self, config: &Config) -> Settings {
+        let mut settings = config.settings();
+        let folder = config.origin("agent.shell.command").and_then(config::Origin::folder);
+        let folder = folder.unwrap_or(&self.folder).to_owned();
+        settings.command = settings.command.map(|command| shell::anchor(&command, &folder));
+        if config.origin("attempt.require_change").is_none_or(|origin| origin.layer == Layer::Default) {
+            settings.require_change = None;
+        }
+        settings
+    }
+
+    /// Only what the flags say: the overrides of one PRD or task.
+    pub(crate) fn overrides(&self, set: &Set) -> Result<Settings, Failure> {
+        let config = self.config(set, None)?;
+        let all = self.anchored(&config);
+        Ok(Settings {
+            command: set.command.is_some().then_some(all.command).flatten(),
+            checks: (!set.checks.is_empty()).then_some(all.checks).flatten(),
+            timeout_ms: set.timeout.is_some().then_some(all.timeout_ms).flatten(),
+            attempts_max: set.attempts.is_some().then_some(all.attempts_max).flatten(),
+            base: set.base.is_some().then_some(all.base).flatten(),
+            env: all.env.into_iter().filter(|(name, _)| is_given(name, &set.env)).collect(),
+            ..Settings::default()
+        })
+    }
+
+    /// Makes the repository known, with its settings of this moment.
+    pub(crate) fn add_project(&self, session: &mut Session) -> Result<(), Failure> {
+        let found = self.repository()?;
+        let settings = self.project_settings()?;
+        let top = found.top.to_string_lossy().into_owned();
+        let request = Request::AddProject { top, base: found.base.clone(), settings };
+        crate::commands::done(session, self, request)?;
+        Ok(())
+    }
+
+    /// Names a missing agent before anything is changed.
+    pub(crate) fn check_agent(&self, settings: &Settings) -> Result<(), Failure> {
+        let Some(command) = &settings.command else {
+            return Err(Failure::input("no agent is set")
+                .hint("give one with --command './agent.sh'")
+                .hint("or set it in ropewalk.toml: [agent.shell] command = \"./agent.sh\""));
+        };
+        let Some(word) = shell::program_of(command) else { return Ok(()) };
+        let path = self.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+        match shell::find_program(word, &self.folder, path) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(Failure::input(format!("the agent cannot be started: {fault}")).hint(
+                "the command is run by `sh -c` in a worktree; a relative path means the project's own file",
+            )),
+        }
+    }
+
+    /// How to run an engine here.
+    pub(crate) fn options(&self, slots: u32, focus_on_nothing: bool) -> Result<Options, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::broken(format!("this program's own path cannot be read: {error}")))?;
+        Ok(Options {
+            home: self.home.clone(),
+            limits: ropewalk_core::limits::Limits::default(),
+            slots,
+            focus_on_nothing,
+            worker_program: vec![program.into_os_string(), "worker".into()],
+        })
+    }
+}
+
+fn is_given(name: &str, flags: &[String]) -> bool {
+    flags.iter().any(|flag| flag.split('=').next() == Some(name))
+}

@@ -1,0 +1,199 @@
+//! An attempt's lifecycle and how it can end. Unaware of processes: the rim says what was seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, Oid};
+use crate::time::Time;
+
+/// One execution of a task: a row of the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub state: AttemptState,
+    pub created_at: Time,
+    pub started_at: Option<Time>,
+    pub finished_at: Option<Time>,
+    /// The commit that the worktree was made from.
+    pub start: Option<Oid>,
+    /// The commit that holds what the attempt left.
+    pub head: Option<Oid>,
+    /// One line about the end: exit status, the limit, the fault. Bounded by `Limits::detail_bytes_max`.
+    pub detail: String,
+    /// What the next attempt must know of this one's end: the last lines of its output.
+    pub feedback: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum AttemptState {
+    /// Its worktree is being made.
+    Preparing,
+    /// Its agent runs.
+    Running,
+    /// It was asked to end.
+    Stopping {
+        why: StopWhy,
+    },
+    /// Its agent has ended; what it left is being collected.
+    Checking {
+        exit: Exit,
+        /// Why it had been asked to end, if it had.
+        why: Option<StopWhy>,
+    },
+    Finished {
+        outcome: Outcome,
+    },
+}
+
+impl AttemptState {
+    pub fn name(&self) -> &'static str {
+        match self {
+            AttemptState::Preparing => "preparing",
+            AttemptState::Running => "running",
+            AttemptState::Stopping { .. } => "stopping",
+            AttemptState::Checking { .. } => "checking",
+            AttemptState::Finished { .. } => "finished",
+        }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        matches!(self, AttemptState::Finished { .. })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopWhy {
+    /// The task was cancelled.
+    Cancelled,
+    /// The engine stops; the task will go on later and nothing is spent.
+    EngineStops,
+    /// Nothing was heard of its worker for a whole lease.
+    LeaseRanOut,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Passed,
+    Failed,
+    TimedOut,
+    OverLimit,
+    RateLimited,
+    Cancelled,
+    /// Its worker vanished and left no exit record.
+    Lost,
+    /// Nothing ran.
+    NotStarted,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::TimedOut => "timed out",
+            Outcome::OverLimit => "over limit",
+            Outcome::RateLimited => "rate limited",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Lost => "lost",
+            Outcome::NotStarted => "not started",
+        }
+    }
+}
+
+/// What the machine saw of an attempt's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    pub kind: ExitKind,
+    /// One line for people, such as `exit status 3`.
+    pub detail: String,
+    /// The last lines of its output, for the next attempt and for people.
+    pub tail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitKind {
+    /// Exit status 0.
+    Success,
+    /// Another exit status, or an OS signal that we did not send.
+    Failure,
+    TimedOut,
+    OverLimit,
+    /// It ended because we asked it to.
+    Stopped,
+    /// The set-up is wrong: it would end the same way again.
+    SetUpFault,
+    /// It could not be started for a passing reason (no space, git busy).
+    CouldNotStart,
+    /// Worker gone, no record.
+    Lost,
+}
+
+/// What an attempt left in its worktree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "collected")]
+pub enum Collected {
+    /// Everything is in `head`; `changed` tells whether its tree differs from where the attempt started.
+    Commit { head: Oid, changed: bool },
+    /// Conflict markers, a merge or a rebase left in the middle.
+    Unfinished { detail: String },
+    /// The worktree or its git data is gone.
+    Gone { detail: String },
+    /// Git refused; the worktree is kept.
+    Fault { detail: String },
+}
+
+/// The verdict: from facts only, never from words in the output.
+pub fn verdict(exit: &Exit, collected: Option<&Collected>, require_change: bool) -> (Outcome, String) {
+    let as_seen = |outcome| (outcome, exit.detail.clone());
+    match exit.kind {
+        ExitKind::Failure => as_seen(Outcome::Failed),
+        ExitKind::TimedOut => as_seen(Outcome::TimedOut),
+        ExitKind::OverLimit => as_seen(Outcome::OverLimit),
+        ExitKind::Stopped => as_seen(Outcome::Cancelled),
+        ExitKind::SetUpFault | ExitKind::CouldNotStart => as_seen(Outcome::NotStarted),
+        ExitKind::Lost => as_seen(Outcome::Lost),
+        ExitKind::Success => match collected {
+            None => as_seen(Outcome::Passed),
+            Some(Collected::Commit { changed: false, .. }) if require_change => {
+                (Outcome::Failed, "the agent ended well but changed nothing".into())
+            }
+            Some(Collected::Commit { .. }) => as_seen(Outcome::Passed),
+            Some(Collected::Unfinished { detail }) => {
+                (Outcome::Failed, format!("the agent left unfinished work: {detail}"))
+            }
+            Some(Collected::Gone { detail }) => (Outcome::Failed, format!("the worktree is gone: {detail}")),
+            Some(Collected::Fault { detail }) => {
+                (Outcome::Lost, format!("what it left could not be read: {detail}"))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(kind: ExitKind) -> Exit {
+        Exit { kind, detail: "seen".into(), tail: "error: success failed passed".into() }
+    }
+
+    #[test]
+    fn success_needs_a_change_where_one_is_required_and_words_decide_nothing() {
+        let same = Collected::Commit { head: Oid::new(&"a".repeat(40)).expect("hex"), changed: false };
+        let changed = Collected::Commit { head: Oid::new(&"b".repeat(40)).expect("hex"), changed: true };
+        let of = |kind, collected, require| verdict(&exit(kind), collected, require).0;
+        assert_eq!(of(ExitKind::Success, Some(&changed), true), Outcome::Passed);
+        assert_eq!(of(ExitKind::Success, Some(&same), true), Outcome::Failed);
+        assert_eq!(of(ExitKind::Success, Some(&same), false), Outcome::Passed);
+        assert_eq!(of(ExitKind::Failure, Some(&changed), true), Outcome::Failed);
+        assert_eq!(of(ExitKind::Lost, None, true), Outcome::Lost);
+        assert_eq!(
+            of(ExitKind::Success, Some(&Collected::Fault { detail: String::new() }), true),
+            Outcome::Lost
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! What can be asked, and what is answered. Every front end sends these and has no rules of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
+use crate::prd::PrdDocument;
+use crate::priority::Priority;
+use crate::settings::Settings;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Adds a repository, or renews the settings of one that is known by its common git folder.
+    AddProject {
+        top: String,
+        common_dir: String,
+        base: BranchName,
+        settings: Settings,
+    },
+    ImportPrd(Box<ImportPrd>),
+    Approve {
+        prd: PrdNumber,
+    },
+    Abandon {
+        prd: PrdNumber,
+        reason: String,
+    },
+    /// Ends a PRD; `force` also with stories that have not landed.
+    Complete {
+        prd: PrdNumber,
+        force: bool,
+    },
+    /// Lands the PRD's branch on its base; `partial` also with stories that have not landed.
+    Land {
+        prd: PrdNumber,
+        partial: bool,
+    },
+    AddTasks(Box<AddTasks>),
+    Cancel {
+        tasks: Vec<TaskId>,
+    },
+    Retry {
+        task: TaskId,
+    },
+    /// Which PRDs may start work; `None`: all of them.
+    Focus {
+        on: Option<Vec<PrdNumber>>,
+    },
+    /// Adds a PRD to those that may start work.
+    FocusAlso {
+        prd: PrdNumber,
+    },
+    SetSlots {
+        slots: u32,
+    },
+    /// Start nothing more and end what runs, with grace. Tasks go back to ready, nothing is spent.
+    Stop,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportPrd {
+    pub project: ProjectId,
+    pub document: PrdDocument,
+    /// The key to use: given by the user. Else the document's own, else the next free `PRD-NNN`.
+    pub key: Option<PrdKey>,
+    /// Absolute path of the file.
+    pub source: Option<String>,
+    pub approve: bool,
+    /// Accept `passes: true` of the file as done.
+    pub trust_passes: bool,
+    /// Overrides from flags; empty: keep those of an earlier import.
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddTasks {
+    pub title: String,
+    pub place: Place,
+    pub priority: Priority,
+    pub after: Vec<TaskId>,
+    pub count: u32,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a worktree of the project; lands on the branch of the project's single tasks.
+    Worktree { project: ProjectId },
+    /// In this folder, with no git at all.
+    Folder { project: Option<ProjectId>, folder: String },
+}
+
+/// What a command brought about, or why it was refused. A refused command changed nothing.
+pub type Answer = Result<Done, Refusal>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "done")]
+pub enum Done {
+    Project {
+        project: ProjectId,
+    },
+    Imported(Imported),
+    Tasks {
+        tasks: Vec<TaskId>,
+    },
+    /// What changed, in one sentence.
+    Changed {
+        text: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    pub prd: PrdNumber,
+    pub key: PrdKey,
+    pub added: u32,
+    pub updated: u32,
+    pub unchanged: u32,
+    pub removed: u32,
+    /// Accepted as done on the file's word.
+    pub trusted: u32,
+    /// Stories that the file changed but that have started, landed, or are otherwise fixed; each with the reason.
+    pub fixed: Vec<String>,
+    pub approved: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    pub text: String,
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// There is no such thing.
+    NotFound,
+    /// It exists, but its state does not allow it.
+    Conflict,
+    /// The request itself is wrong.
+    Invalid,
+    /// A bound is reached; later it may work.
+    Busy,
+    /// The store failed; nothing was acknowledged.
+    Failed,
+}
+
+impl Refusal {
+    pub fn new(kind: RefusalKind, text: impl Into<String>) -> Refusal {
+        Refusal { kind, text: text.into(), hint: None }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Refusal {
+        Refusal { hint: Some(hint.into()), ..self }
+    }
+}

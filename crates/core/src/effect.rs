@@ -1,0 +1,37 @@
+//! What to do next. Each effect is idempotent and may be asked for again after a restart.
+
+use crate::candidate::{MergedCommit, Source};
+use crate::id::{AttemptId, BranchName, Oid, PrdNumber, ProjectId};
+use crate::time::Time;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Find a free branch name and the base's tip. Answered by `Event::Branch`.
+    PlanBranch { prd: PrdNumber, project: ProjectId, wanted: BranchName, base: BranchName },
+    /// Make the planned branch. Answered by `Event::Branch`.
+    MakeBranch { prd: PrdNumber, project: ProjectId, name: BranchName, at: Oid },
+    /// Start the attempt, or find it again: running (re-adopted), ended (its exit record), or gone (lost).
+    Start { attempt: AttemptId },
+    /// End the attempt: with grace, or at once.
+    Stop { attempt: AttemptId, at_once: bool },
+    /// Read what the attempt left and keep it.
+    Collect { attempt: AttemptId },
+    /// The attempt is over: its worktree and branch may go once what they hold is kept.
+    Release { attempt: AttemptId },
+    /// Compute the merge of the source onto the target's tip, dated `date`.
+    Merge { candidate: AttemptId, project: ProjectId, target: BranchName, source: Source, date: Time },
+    /// Run the project's checks on exactly this commit.
+    Check { candidate: AttemptId, project: ProjectId, merged: MergedCommit },
+    /// The checks' result is no longer wanted.
+    StopCheck { candidate: AttemptId },
+    /// Move the target by compare-and-swap, and after it `follow` if that is an ancestor.
+    Land {
+        candidate: AttemptId,
+        project: ProjectId,
+        target: BranchName,
+        merged: MergedCommit,
+        follow: Option<BranchName>,
+    },
+    /// After a start: release whatever on this machine belongs to none of these attempts.
+    Sweep { live: Vec<AttemptId> },
+}

@@ -1,0 +1,317 @@
+//! What an attempt's events mean: it started, it lives, it ended, this is what it left.
+
+use super::{Engine, Step};
+use crate::attempt::{Attempt, AttemptState, Collected, Exit, ExitKind, Outcome, StopWhy, verdict};
+use crate::candidate::{Candidate, CandidateState, Source};
+use crate::change::{Change, NoteKind};
+use crate::effect::Effect;
+use crate::id::{AttemptId, Oid, TaskId};
+use crate::limits::shorten;
+use crate::retry::backoff_ms;
+use crate::row::PrdState;
+use crate::task::{CancelReason, DoneHow, ParkReason, TaskKind, TaskState};
+
+impl Engine {
+    pub(super) fn on_started(&mut self, step: &mut Step, id: AttemptId, start: Option<Oid>) {
+        let Some(mut attempt) = self.live_attempt(id) else { return };
+        if attempt.state != AttemptState::Preparing {
+            return self.on_alive(id);
+        }
+        attempt.state = AttemptState::Running;
+        attempt.started_at = Some(self.now);
+        attempt.start = start;
+        self.emit(step, Change::AttemptPut(Box::new(attempt)));
+        let about = self.about(id.task);
+        self.note(step, NoteKind::AttemptStarted, about, "");
+    }
+
+    pub(super) fn on_alive(&mut self, id: AttemptId) {
+        let until = self.now.plus_ms(self.limits.lease_ms);
+        if let Some(live) = self.attempts.get_mut(&id.task).filter(|live| live.attempt.id == id) {
+            live.lease_until = until;
+        }
+    }
+
+    pub(super) fn on_exited(&mut self, step: &mut Step, id: AttemptId, exit: Exit) {
+        let Some(mut attempt) = self.live_attempt(id) else { return };
+        let why = match &attempt.state {
+            AttemptState::Preparing | AttemptState::Running => None,
+            AttemptState::Stopping { why } => Some(*why),
+            // Told twice, as after a restart: the first word counts.
+            AttemptState::Checking { .. } | AttemptState::Finished { .. } => return,
+        };
+        let exit = Exit {
+            kind: if why == Some(StopWhy::LeaseRanOut) { ExitKind::Lost } else { exit.kind },
+            detail: shorten(&exit.detail, self.limits.detail_bytes_max),
+            tail: shorten(&exit.tail, self.limits.feedback_bytes_max),
+        };
+        let has_worktree = self.tasks.get(&id.task).is_some_and(|live| live.task.kind == TaskKind::Implement)
+            && !matches!(exit.kind, ExitKind::SetUpFault | ExitKind::CouldNotStart);
+        if has_worktree {
+            attempt.state = AttemptState::Checking { exit, why };
+            self.emit(step, Change::AttemptPut(Box::new(attempt)));
+            step.effects.push(Effect::Collect { attempt: id });
+        } else {
+            self.conclude(step, attempt, &exit, why, None);
+        }
+    }
+
+    pub(super) fn on_collected(&mut self, step: &mut Step, id: AttemptId, collected: Collected) {
+        let Some(attempt) = self.live_attempt(id) else { return };
+        let AttemptState::Checking { exit, why } = attempt.state.clone() else { return };
+        self.conclude(step, attempt, &exit, why, Some(&collected));
+    }
+
+    /// Leases that ran out: first the attempt is asked to end; when a second lease passes without a word, it is
+    /// taken as lost. Its number protects everything from whatever it still does.
+    pub(super) fn on_tick(&mut self, step: &mut Step) {
+        let overdue: Vec<_> = self
+            .attempts
+            .values()
+            .filter(|live| live.lease_until <= self.now)
+            .map(|live| live.attempt.clone())
+            .collect();
+        for mut attempt in overdue {
+            let id = attempt.id;
+            match attempt.state {
+                AttemptState::Preparing | AttemptState::Running => {
+                    attempt.state = AttemptState::Stopping { why: StopWhy::LeaseRanOut };
+                    self.emit(step, Change::AttemptPut(Box::new(attempt)));
+                    step.effects.push(Effect::Stop { attempt: id, at_once: true });
+                }
+                AttemptState::Stopping { why } => {
+                    let detail = "nothing was heard of its worker for two leases".to_owned();
+                    let exit = Exit { kind: ExitKind::Lost, detail, tail: String::new() };
+                    self.conclude(step, attempt, &exit, Some(why), None);
+                }
+                // Collecting is ours to do, and slow on a large repository: ask again.
+                AttemptState::Checking { .. } => {
+                    self.on_alive(id);
+                    step.effects.push(Effect::Collect { attempt: id });
+                }
+                AttemptState::Finished { .. } => {}
+            }
+        }
+    }
+
+    /// Asks a live attempt to end.
+    pub(super) fn stop_attempt(&mut self, step: &mut Step, task: TaskId, why: StopWhy) {
+        let Some(live) = self.attempts.get(&task) else { return };
+        let mut attempt = live.attempt.clone();
+        match attempt.state {
+            AttemptState::Preparing | AttemptState::Running => attempt.state = AttemptState::Stopping { why },
+            // A cancel outweighs every other reason; nothing else changes a stop under way.
+            AttemptState::Stopping { why: StopWhy::EngineStops | StopWhy::LeaseRanOut }
+                if why == StopWhy::Cancelled =>
+            {
+                attempt.state = AttemptState::Stopping { why };
+            }
+            AttemptState::Checking {
+                exit,
+                why: None | Some(StopWhy::EngineStops | StopWhy::LeaseRanOut),
+            } if why == StopWhy::Cancelled => {
+                attempt.state = AttemptState::Checking { exit, why: Some(why) };
+            }
+            AttemptState::Stopping { .. } | AttemptState::Checking { .. } | AttemptState::Finished { .. } => {
+                return;
+            }
+        }
+        let id = attempt.id;
+        let is_stop = matches!(attempt.state, AttemptState::Stopping { .. });
+        self.emit(step, Change::AttemptPut(Box::new(attempt)));
+        if is_stop {
+            step.effects.push(Effect::Stop { attempt: id, at_once: false });
+        }
+    }
+
+    /// The attempt with exactly this id, if it is live: an event that bears an older number meets nothing.
+    fn live_attempt(&self, id: AttemptId) -> Option<Attempt> {
+        self.attempts.get(&id.task).map(|live| &live.attempt).filter(|attempt| attempt.id == id).cloned()
+    }
+
+    /// Ends an attempt and sends its task on.
+    fn conclude(
+        &mut self,
+        step: &mut Step,
+        mut attempt: Attempt,
+        exit: &Exit,
+        why: Option<StopWhy>,
+        collected: Option<&Collected>,
+    ) {
+        let id = attempt.id;
+        let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
+        let settings = self.settings_of(&task);
+        let require_change = settings.require_change.unwrap_or(true);
+        let (outcome, detail) = verdict(exit, collected, require_change);
+        if let Some(Collected::Commit { head, .. }) = collected {
+            attempt.head = Some(head.clone());
+        }
+        attempt.state = AttemptState::Finished { outcome };
+        attempt.finished_at = Some(self.now);
+        attempt.detail = shorten(&detail, self.limits.detail_bytes_max);
+        attempt.feedback = (outcome != Outcome::Passed && !exit.tail.is_empty()).then(|| exit.tail.clone());
+        let head = attempt.head.clone();
+        self.emit(step, Change::AttemptPut(Box::new(attempt)));
+        let about = self.about(id.task);
+        let text = if detail.is_empty() {
+            outcome.name().to_owned()
+        } else {
+            format!("{}: {detail}", outcome.name())
+        };
+        self.note(step, NoteKind::AttemptFinished, about, &text);
+        step.effects.push(Effect::Release { attempt: id });
+        if why == Some(StopWhy::Cancelled) {
+            return self.cancel_now(step, id.task);
+        }
+        match outcome {
+            Outcome::Passed => self.pass(step, id, head),
+            Outcome::Failed | Outcome::TimedOut | Outcome::OverLimit => {
+                self.count_failure(step, id, &detail, Backoff::Yes);
+            }
+            Outcome::Cancelled | Outcome::RateLimited => self.make_ready(step, id, 0, |_| {}),
+            Outcome::Lost => self.count_loss(step, id, &detail),
+            Outcome::NotStarted if exit.kind == ExitKind::SetUpFault => {
+                self.park(step, id.task, ParkReason::SetUp { detail });
+            }
+            Outcome::NotStarted => self.count_loss(step, id, &detail),
+        }
+    }
+
+    fn pass(&mut self, step: &mut Step, id: AttemptId, head: Option<Oid>) {
+        let at = self.now;
+        let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
+        let target =
+            task.prd.and_then(|prd| self.prds.get(&prd)).and_then(|live| live.prd.branch.made().cloned());
+        match (task.kind, task.project, target, head) {
+            (TaskKind::Implement, Some(project), Some(target), Some(head)) => {
+                let candidate = Candidate {
+                    id,
+                    project,
+                    target,
+                    source: Source::Commit(head),
+                    state: CandidateState::Waiting,
+                    remerges: 0,
+                    queued_at: at,
+                    feedback: None,
+                    resume_at: None,
+                };
+                self.move_task(step, id.task, |moved| {
+                    moved.state = TaskState::Landing { since: at };
+                    moved.tally.losses = 0;
+                });
+                let queue = (candidate.project, candidate.target.clone());
+                self.emit(step, Change::CandidatePut(Box::new(candidate)));
+                self.advance_queue(step, &queue);
+            }
+            (TaskKind::Command { .. }, ..) => {
+                self.move_task(step, id.task, |moved| {
+                    moved.state = TaskState::Done { at, how: DoneHow::Passed }
+                });
+            }
+            // An agent's attempt without a commit or a target cannot pass; should it come here, it is no success.
+            (TaskKind::Implement | TaskKind::Land, ..) => {
+                self.count_loss(step, id, "it passed, but left no commit to land");
+            }
+        }
+    }
+
+    /// One failure more: another attempt, after a wait or at once, or a person.
+    pub(super) fn count_failure(&mut self, step: &mut Step, id: AttemptId, detail: &str, backoff: Backoff) {
+        let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
+        let failures = task.tally.failures + 1;
+        let most = self.settings_of(&task).attempts_max.unwrap_or(self.limits.attempts_max);
+        if failures >= most {
+            let detail = shorten(detail, self.limits.detail_bytes_max);
+            return self.park_with(
+                step,
+                id.task,
+                ParkReason::TooManyFailures { failures, detail },
+                |tally| {
+                    tally.failures = failures;
+                },
+            );
+        }
+        let wait_ms = match backoff {
+            Backoff::Yes => backoff_ms(id, failures, &self.limits),
+            Backoff::No => 0,
+        };
+        self.make_ready(step, id, wait_ms, |tally| {
+            tally.failures = failures;
+            tally.losses = 0;
+        });
+    }
+
+    fn count_loss(&mut self, step: &mut Step, id: AttemptId, detail: &str) {
+        let Some(live) = self.tasks.get(&id.task) else { return };
+        let losses = live.task.tally.losses + 1;
+        if losses >= self.limits.lost_max {
+            let detail = detail.to_owned();
+            return self.park_with(step, id.task, ParkReason::TooManyLosses { losses, detail }, |tally| {
+                tally.losses = losses;
+            });
+        }
+        let wait_ms = backoff_ms(id, losses, &self.limits);
+        self.make_ready(step, id, wait_ms, |tally| tally.losses = losses);
+    }
+
+    pub(super) fn make_ready(
+        &mut self,
+        step: &mut Step,
+        id: AttemptId,
+        wait_ms: u64,
+        count: impl FnOnce(&mut crate::task::Tally),
+    ) {
+        let since = self.now;
+        let not_before = since.plus_ms(wait_ms);
+        self.move_task(step, id.task, |moved| {
+            moved.state = TaskState::Ready { since, not_before };
+            count(&mut moved.tally);
+        });
+        // A dependency that it ran without may be on its way again.
+        self.settle(step, [id.task]);
+    }
+
+    pub(super) fn park(&mut self, step: &mut Step, task: TaskId, reason: ParkReason) {
+        self.park_with(step, task, reason, |_| {});
+    }
+
+    pub(super) fn park_with(
+        &mut self,
+        step: &mut Step,
+        task: TaskId,
+        reason: ParkReason,
+        count: impl FnOnce(&mut crate::task::Tally),
+    ) {
+        let at = self.now;
+        let text = reason.text();
+        self.move_task(step, task, |moved| {
+            moved.state = TaskState::Parked { at, reason };
+            count(&mut moved.tally);
+        });
+        let about = self.about(task);
+        self.note(step, NoteKind::TaskParked, about, &text);
+    }
+
+    /// The end of a task that nobody wants any more and that has no live attempt.
+    pub(super) fn cancel_now(&mut self, step: &mut Step, task: TaskId) {
+        let at = self.now;
+        let prd = self.tasks.get(&task).and_then(|live| live.task.prd);
+        let is_abandoned = prd
+            .and_then(|prd| self.prds.get(&prd))
+            .is_some_and(|live| matches!(live.prd.state, PrdState::Abandoned { .. }));
+        let reason = if is_abandoned { CancelReason::PrdAbandoned } else { CancelReason::Asked };
+        self.move_task(step, task, |moved| moved.state = TaskState::Cancelled { at, reason });
+        let about = self.about(task);
+        self.note(step, NoteKind::TaskCancelled, about, "");
+        if let Some(prd) = prd {
+            self.settle_prd(step, prd);
+        }
+    }
+}
+
+/// Whether a failed task waits before its next attempt. A red check does not: the agent can start on it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backoff {
+    Yes,
+    No,
+}

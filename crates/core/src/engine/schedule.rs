@@ -1,0 +1,129 @@
+//! Who starts next, and what a task's move means for its dependents.
+
+use super::{Engine, Step};
+use crate::attempt::{Attempt, AttemptState};
+use crate::change::{Change, TaskMoved};
+use crate::effect::Effect;
+use crate::id::{AttemptId, AttemptNumber, TaskId};
+use crate::row::PrdState;
+use crate::settings::OnDependencyFailure;
+use crate::task::{CancelReason, TaskState};
+use crate::time::Time;
+
+impl Engine {
+    /// Fills free slots with the best ready tasks. Called once a turn, after all its events.
+    pub fn schedule(&mut self, now: Time) -> Step {
+        self.now = self.now.max(now);
+        let mut step = Step::default();
+        self.wake_waiting();
+        while !self.is_stopping && self.attempts.len() < self.slots as usize {
+            let Some(&(_, task)) = self.ready.first() else { break };
+            self.lease(&mut step, task);
+        }
+        step
+    }
+
+    fn wake_waiting(&mut self) {
+        while let Some(&(at, task)) = self.waiting.first() {
+            if at > self.now {
+                break;
+            }
+            self.waiting.remove(&(at, task));
+            if let Some(live) = self.tasks.get(&task) {
+                self.ready.insert((self.rank(&live.task), task));
+            }
+        }
+    }
+
+    fn lease(&mut self, step: &mut Step, task: TaskId) {
+        let since = self.now;
+        self.move_task(step, task, |moved| {
+            moved.attempts += 1;
+            moved.state = TaskState::Leased { since };
+        });
+        let Some(live) = self.tasks.get(&task) else { return };
+        let id = AttemptId { task, number: AttemptNumber(live.task.attempts) };
+        self.emit(
+            step,
+            Change::AttemptPut(Box::new(Attempt {
+                id,
+                state: AttemptState::Preparing,
+                created_at: since,
+                started_at: None,
+                finished_at: None,
+                start: None,
+                head: None,
+                detail: String::new(),
+                feedback: None,
+            })),
+        );
+        step.effects.push(Effect::Start { attempt: id });
+    }
+
+    /// When the engine wants a `Tick` at the latest; `None`: never.
+    pub fn next_timer(&self) -> Option<Time> {
+        let backoff = if self.is_stopping { None } else { self.waiting.first().map(|(at, _)| *at) };
+        let lease = self.attempts.values().map(|live| live.lease_until).min();
+        backoff.into_iter().chain(lease).min()
+    }
+
+    /// Carries a task's move on to its dependents, and theirs: what became free gets ready, what lost its ground
+    /// is blocked again, what is to be skipped is cancelled. A work list, not recursion: chains are long.
+    pub(super) fn settle_dependents(&mut self, step: &mut Step, first: TaskId) {
+        let mut moved = vec![first];
+        while let Some(id) = moved.pop() {
+            let dependents = self.tasks.get(&id).map(|live| live.dependents.clone()).unwrap_or_default();
+            for dependent in dependents {
+                let Some(state) = self.state_after(id, dependent) else { continue };
+                let Some(live) = self.tasks.get(&dependent) else { continue };
+                let change = TaskMoved {
+                    task: dependent,
+                    version: live.task.version + 1,
+                    state,
+                    attempts: live.task.attempts,
+                    tally: live.task.tally,
+                };
+                self.emit(step, Change::TaskMoved(change));
+                moved.push(dependent);
+            }
+        }
+    }
+
+    /// The state that `dependent` goes to now that `on` has moved; `None`: it stays.
+    fn state_after(&self, on: TaskId, dependent: TaskId) -> Option<TaskState> {
+        let live = self.tasks.get(&dependent)?;
+        let has_failed =
+            matches!(self.tasks.get(&on)?.task.state, TaskState::Parked { .. } | TaskState::Cancelled { .. });
+        let idle = matches!(live.task.state, TaskState::Blocked | TaskState::Ready { .. });
+        if idle && has_failed && self.policy_of(&live.task) == OnDependencyFailure::Skip {
+            return Some(TaskState::Cancelled {
+                at: self.now,
+                reason: CancelReason::DependencyFailed { task: on },
+            });
+        }
+        self.idle_state(dependent)
+    }
+
+    /// Where a task that is not started belongs: ready or blocked; `None`: where it is.
+    pub(super) fn idle_state(&self, task: TaskId) -> Option<TaskState> {
+        let live = self.tasks.get(&task)?;
+        let is_open = match live.task.prd {
+            None => true,
+            Some(prd) => self.prds.get(&prd).is_some_and(|prd| prd.prd.state == PrdState::Active),
+        };
+        match (&live.task.state, is_open && live.unmet == 0) {
+            (TaskState::Blocked, true) => Some(TaskState::Ready { since: self.now, not_before: self.now }),
+            (TaskState::Ready { .. }, false) => Some(TaskState::Blocked),
+            _ => None,
+        }
+    }
+
+    /// Puts every task of the list where it belongs, after something changed for all of them.
+    pub(super) fn settle(&mut self, step: &mut Step, tasks: impl IntoIterator<Item = TaskId>) {
+        for task in tasks {
+            if let Some(state) = self.idle_state(task) {
+                self.move_task(step, task, |moved| moved.state = state);
+            }
+        }
+    }
+}

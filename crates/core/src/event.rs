@@ -1,0 +1,121 @@
+//! What happened. A closed list: nothing else moves the engine.
+
+use crate::attempt::{Collected, Exit};
+use crate::candidate::MergedCommit;
+use crate::command::Command;
+use crate::id::{AttemptId, BranchName, Oid, PrdNumber};
+
+/// Whom an answer goes to; the driver's own number, meaningless to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Somebody asks for something.
+    Command {
+        reply_to: ReplyTo,
+        command: Box<Command>,
+    },
+    /// A timer may be due.
+    Tick,
+    Branch {
+        prd: PrdNumber,
+        result: BranchResult,
+    },
+    /// The agent of an attempt runs.
+    AttemptStarted {
+        attempt: AttemptId,
+        start: Option<Oid>,
+    },
+    /// Its worker gave a sign of life.
+    AttemptAlive {
+        attempt: AttemptId,
+    },
+    /// Its agent has ended and nothing that it started is alive.
+    AttemptExited {
+        attempt: AttemptId,
+        exit: Exit,
+    },
+    /// What it left has been read.
+    AttemptCollected {
+        attempt: AttemptId,
+        collected: Collected,
+    },
+    Merged {
+        candidate: AttemptId,
+        result: MergeResult,
+    },
+    Checked {
+        candidate: AttemptId,
+        result: CheckResult,
+    },
+    Landed {
+        candidate: AttemptId,
+        result: LandResult,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BranchResult {
+    /// A free name, and the commit that it will stand at.
+    Planned {
+        name: BranchName,
+        at: Oid,
+    },
+    Made,
+    /// Somebody made a branch of that name in between.
+    Taken,
+    /// It cannot be made: no such base, a broken repository.
+    Failed {
+        detail: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MergeResult {
+    Merged(MergedCommit),
+    /// The target holds it already.
+    Contained {
+        commit: Oid,
+    },
+    Conflict {
+        files: Vec<String>,
+        /// Git's words and the conflicting hunks, bounded.
+        text: String,
+    },
+    Fault {
+        detail: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    Passed,
+    Failed {
+        /// Which command, how it ended, and the end of its output.
+        text: String,
+    },
+    /// It could not be run at all.
+    Fault {
+        detail: String,
+    },
+    /// Its process vanished, or somebody else ended it: it says nothing of the tree.
+    Lost {
+        detail: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LandResult {
+    Landed,
+    /// The target is not where the merge was computed.
+    TargetMoved,
+    /// It is checked out with changes in it.
+    CheckoutDirty {
+        checkout: String,
+        detail: String,
+    },
+    Fault {
+        detail: String,
+    },
+}

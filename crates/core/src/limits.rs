@@ -1,0 +1,112 @@
+//! Every bound of the program in one place, each with the reason for its value.
+
+use serde::{Deserialize, Serialize};
+
+/// The bounds. `Default` is what ships; tests and configuration may narrow them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Attempts at once. Four agents keep a laptop usable and an account below its rate limits.
+    pub slots: u32,
+    /// An attempt's time. Half an hour is the longest that the source systems let an agent think.
+    pub timeout_ms: u64,
+    /// The longest time anybody may set: two hours, so that a forgotten agent ends the same night.
+    pub timeout_ms_max: u64,
+    /// A check's time: a test suite that takes longer than this starves the queue behind it.
+    pub check_timeout_ms: u64,
+    /// From SIGTERM to SIGKILL: enough for an agent to write its session down.
+    pub kill_grace_ms: u64,
+    /// Failed attempts that park a task: the third failure in a row rarely becomes a fourth success.
+    pub attempts_max: u32,
+    /// The most that anybody may set for it.
+    pub attempts_max_max: u32,
+    /// Conflicts that park a task. They cost no fault of the agent's, so more are allowed than failures.
+    pub conflicts_max: u32,
+    /// Times in a row that a story's attempts may be lost before it is parked: a story that takes the
+    /// machine down must not do so for ever.
+    pub lost_max: u32,
+    /// Times that a candidate is merged anew because its target moved: each means somebody else landed.
+    pub remerges_max: u32,
+    /// First wait before another attempt after a failure; doubled each time.
+    pub backoff_ms: u64,
+    /// Longest such wait.
+    pub backoff_ms_max: u64,
+    /// A lease runs out this long after the last sign of life of its worker.
+    pub lease_ms: u64,
+    /// By how much a task's place in the line is worth per whole step of priority: one that has been ready
+    /// so much longer goes before one that is a step more urgent, so nothing starves.
+    pub priority_step_ms: u64,
+    /// Tasks that are not finished, in one state folder. 100,000 stories are the largest PRD we promise.
+    pub tasks_max: usize,
+    /// Stories in one PRD.
+    pub stories_max: usize,
+    /// Edges in one PRD.
+    pub dependencies_max: usize,
+    /// Bytes of a PRD file: 100,000 stories of 2 kB and some room.
+    pub prd_bytes_max: u64,
+    /// Copies that one `task add --count` makes.
+    pub count_max: u32,
+    /// Bytes of an error text kept in a row; the rest is in the output.
+    pub detail_bytes_max: usize,
+    /// Bytes of feedback (a conflict, a failing check's output) handed to the next attempt.
+    pub feedback_bytes_max: usize,
+    /// Events taken into one turn of the loop, hence into one commit.
+    pub events_per_turn_max: usize,
+    /// Events that may wait for the loop. The rim blocks beyond it: back-pressure, not memory.
+    pub events_waiting_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            slots: 4,
+            timeout_ms: 30 * 60_000,
+            timeout_ms_max: 2 * 60 * 60_000,
+            check_timeout_ms: 30 * 60_000,
+            kill_grace_ms: 5_000,
+            attempts_max: 3,
+            attempts_max_max: 100,
+            conflicts_max: 10,
+            lost_max: 3,
+            remerges_max: 100,
+            backoff_ms: 1_000,
+            backoff_ms_max: 5 * 60_000,
+            lease_ms: 60_000,
+            priority_step_ms: 10 * 60_000,
+            tasks_max: 1_000_000,
+            stories_max: 100_000,
+            dependencies_max: 2_000_000,
+            prd_bytes_max: 256 << 20,
+            count_max: 100_000,
+            detail_bytes_max: 1_024,
+            feedback_bytes_max: 16 << 10,
+            events_per_turn_max: 1_024,
+            events_waiting_max: 4_096,
+        }
+    }
+}
+
+/// Cuts a text to at most `bytes_max` bytes at a character's border, keeping its head and its tail: a
+/// failing program says what it is at the start and why it failed at the end.
+pub fn shorten(text: &str, bytes_max: usize) -> String {
+    const MARK: &str = "\n[… cut …]\n";
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let room = bytes_max.saturating_sub(MARK.len());
+    let head = text.floor_char_boundary(room / 4);
+    let tail = text.ceil_char_boundary(text.len() - (room - room / 4).min(text.len()));
+    format!("{}{MARK}{}", &text[..head], &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    #[test]
+    fn a_long_text_keeps_its_head_and_its_tail_within_the_bound() {
+        let text = format!("first {} last", "é".repeat(5_000));
+        let cut = shorten(&text, 1_024);
+        assert!(cut.len() <= 1_024 && cut.starts_with("first") && cut.ends_with("last"), "{}", cut.len());
+        assert_eq!(shorten("short", 1_024), "short");
+    }
+}

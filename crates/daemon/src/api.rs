@@ -1,0 +1,145 @@
+//! What front ends may ask and what they get: the wire's shapes. Rules are the engine's; names are resolved in
+//! `answer`.
+
+use ropewalk_core::command::{Done, Refusal};
+use ropewalk_core::id::BranchName;
+use ropewalk_core::settings::Settings;
+use ropewalk_core::view::{Board, NoteLine, PrdLine, PrdView, TaskLine, TaskView};
+use serde::{Deserialize, Serialize};
+
+/// A question and where it is asked from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The common git folder of the asker's repository, which tells PRDs of the same key apart.
+    pub repository: Option<String>,
+    pub request: Request,
+}
+
+/// Names are as people write them: `PRD-001` for a PRD, `7` or `PRD-001/US-003` for a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Request {
+    /// Adds the asker's repository, or renews its settings.
+    AddProject {
+        top: String,
+        base: BranchName,
+        settings: Settings,
+    },
+    Import(Box<Import>),
+    Approve {
+        prd: String,
+    },
+    Abandon {
+        prd: String,
+        reason: String,
+    },
+    Complete {
+        prd: String,
+        force: bool,
+    },
+    /// Lands a PRD's branch on its base.
+    Land {
+        prd: String,
+        partial: bool,
+    },
+    AddTasks(Box<NewTasks>),
+    Cancel {
+        tasks: Vec<String>,
+    },
+    Retry {
+        task: String,
+    },
+    /// Which PRDs may start work; nothing: all.
+    Focus {
+        on: Option<Vec<String>>,
+    },
+    /// Adds a PRD to those that may start work.
+    FocusAlso {
+        prd: String,
+    },
+    Stop,
+    Board,
+    /// The board, once it is newer than `seen` or `timeout_ms` has passed.
+    Watch {
+        seen: u64,
+        timeout_ms: u64,
+    },
+    Prds {
+        states: Vec<String>,
+    },
+    Prd {
+        prd: String,
+    },
+    Search {
+        text: String,
+    },
+    /// The PRD's document as imported, with what landed marked.
+    Export {
+        prd: String,
+    },
+    Tasks {
+        prd: Option<String>,
+        states: Vec<String>,
+        after: u64,
+        limit: usize,
+    },
+    Task {
+        task: String,
+    },
+    /// The history after a sequence number.
+    Notes {
+        after: u64,
+        prd: Option<String>,
+        limit: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// Absolute path of the file: what a PRD without an id of its own is known by.
+    pub source: String,
+    pub content: String,
+    /// The `MANIFEST.yaml` beside it.
+    pub manifest: Option<String>,
+    pub key: Option<String>,
+    pub approve: bool,
+    pub trust_passes: bool,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewTasks {
+    pub title: String,
+    /// Run there, with no git; nothing: in a worktree of the asker's repository.
+    pub folder: Option<String>,
+    pub priority: Option<String>,
+    pub after: Vec<String>,
+    pub count: u32,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer", content = "with")]
+pub enum Response {
+    Done(Done),
+    Board(Box<Board>),
+    Prds(Vec<PrdLine>),
+    Prd(Box<PrdView>),
+    Text(String),
+    Tasks(Vec<TaskLine>),
+    Task(Box<TaskView>),
+    Notes(Vec<NoteLine>),
+    Refused(Refusal),
+    /// The imported document is not accepted: each fault with its place, already in words.
+    Faults(Vec<FaultLine>),
+}
+
+/// A fault of an imported document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultLine {
+    /// `line:column` or a path in the document, or both.
+    pub place: String,
+    pub rule: String,
+    pub message: String,
+    pub hint: Option<String>,
+}

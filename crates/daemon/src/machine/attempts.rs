@@ -1,0 +1,287 @@
+//! An attempt's life on this machine: worktree, prompt, worker, what it left.
+
+use std::fs::File;
+use std::io::{Read as _, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use ropewalk_core::attempt::{Collected, Exit, ExitKind};
+use ropewalk_core::event::Event;
+use ropewalk_core::id::{AttemptId, Oid};
+use ropewalk_core::prompt::{Before, leftover_message, prompt};
+use ropewalk_core::task::TaskKind;
+use ropewalk_host::durable::{create_private_folder, write_durably};
+use ropewalk_host::git::Left;
+use ropewalk_host::pool::WorkerEvent;
+use ropewalk_host::shell;
+use ropewalk_host::worker::protocol::Assignment;
+use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
+
+use super::rows::{Case, History};
+use super::{Hand, landing, lock};
+
+/// Why an attempt did not start: once more may help, or not.
+enum NoStart {
+    SetUp(String),
+    Passing(String),
+}
+
+impl From<String> for NoStart {
+    fn from(detail: String) -> NoStart {
+        NoStart::Passing(detail)
+    }
+}
+
+impl Hand {
+    /// Starts an attempt, or finds it again. Its folder decides which: see `Pool::run`.
+    pub(super) fn start(&self, id: AttemptId) -> Option<Event> {
+        if !lock(&self.site.starting).insert(id) {
+            return None;
+        }
+        let started = self.try_start(id);
+        lock(&self.site.starting).remove(&id);
+        let (kind, detail) = match started {
+            Ok(()) => return None,
+            Err(NoStart::SetUp(detail)) => (ExitKind::SetUpFault, detail),
+            Err(NoStart::Passing(detail)) => (ExitKind::CouldNotStart, detail),
+        };
+        Some(Event::AttemptExited { attempt: id, exit: Exit { kind, detail, tail: String::new() } })
+    }
+
+    fn try_start(&self, id: AttemptId) -> Result<(), NoStart> {
+        let key = id.to_string();
+        let folder = self.site.attempt_folder(&key);
+        let case = self.case(id.task)?;
+        let history = self.history(id)?;
+        create_private_folder(&folder).map_err(|error| error.to_string())?;
+        let assignment = match &case.task.kind {
+            TaskKind::Implement => self.prepare_worktree(id, &case, &history, &folder)?,
+            TaskKind::Command { folder: dir } => {
+                self.assignment(id, &case, &folder, Path::new(dir), None, &history)?
+            }
+            TaskKind::Land => return Err(NoStart::SetUp("a landing has no attempt to start".into())),
+        };
+        // Asked to end while it was prepared: an end without a beginning, told as stopped.
+        if lock(&self.site.stopping).contains(&id) {
+            self.site.pool.run(assignment).map_err(|error| error.to_string())?;
+            self.site.pool.stop(&key, true);
+            return Ok(());
+        }
+        self.site.pool.run(assignment).map_err(|error| error.to_string())?;
+        if lock(&self.site.stopping).contains(&id) {
+            self.site.pool.stop(&key, false);
+        }
+        Ok(())
+    }
+
+    fn prepare_worktree(
+        &self,
+        id: AttemptId,
+        case: &Case,
+        history: &History,
+        folder: &Path,
+    ) -> Result<Assignment, NoStart> {
+        let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
+        let branch = case.prd.as_ref().and_then(|prd| prd.branch.made());
+        let branch = branch.ok_or_else(|| "the PRD has no branch".to_owned())?;
+        let worktree = self.site.worktree(&id.to_string());
+        let repository = self.repository(project.id)?;
+        // Once handed to a worker the worktree is the agent's: it is never made anew under it.
+        let is_handed = worker_note(folder).exists() || exit_record(folder).exists();
+        let start = match read_start(folder) {
+            Some(start) => start,
+            None => {
+                let resumed = history.last_candidate.as_ref().and_then(|c| c.resume_at.clone());
+                let tip = || repository.branch_tip(branch).map_err(|error| error.to_string());
+                match resumed {
+                    Some(start) => start,
+                    None => tip()?.ok_or_else(|| NoStart::SetUp(format!("the branch {branch} is gone")))?,
+                }
+            }
+        };
+        if !is_handed {
+            repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
+            write_durably(&folder.join("start"), start.as_str().as_bytes())
+                .map_err(|error| error.to_string())?;
+        }
+        self.assignment(id, case, folder, &worktree, Some(&start), history)
+    }
+
+    fn assignment(
+        &self,
+        id: AttemptId,
+        case: &Case,
+        folder: &Path,
+        dir: &Path,
+        start: Option<&Oid>,
+        history: &History,
+    ) -> Result<Assignment, NoStart> {
+        let settings = &case.settings;
+        let command = settings.command.clone().ok_or_else(|| {
+            NoStart::SetUp(
+                "no agent is set: give --command, or set [agent.shell] command in ropewalk.toml".into(),
+            )
+        })?;
+        let text = self.prompt(id, case, history)?;
+        let prompt_file = folder.join("prompt.md");
+        std::fs::write(&prompt_file, &text)
+            .map_err(|e| format!("cannot write {}: {e}", prompt_file.display()))?;
+        let mut given = vec![
+            ("ROPEWALK_TASK", id.task.to_string()),
+            ("ROPEWALK_ATTEMPT", id.number.to_string()),
+            ("ROPEWALK_PROMPT", prompt_file.to_string_lossy().into_owned()),
+        ];
+        given.extend(case.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
+        given.extend(case.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        if let Some(start) = start {
+            given.push(("ROPEWALK_WORKTREE", dir.to_string_lossy().into_owned()));
+            given.push(("ROPEWALK_BASE", start.to_string()));
+            let last = history.last.as_ref().and_then(|attempt| attempt.head.as_ref());
+            given.extend(last.map(|head| ("ROPEWALK_PREVIOUS", head.to_string())));
+        }
+        Ok(Assignment {
+            key: id.to_string(),
+            folder: folder.to_owned(),
+            argv: shell::argv_of(&command),
+            dir: dir.to_owned(),
+            env: shell::environment(shell::own_environment(), &settings.env, &given),
+            stdin: Some(prompt_file),
+            timeout_ms: settings.timeout_ms.unwrap_or(self.site.limits.timeout_ms),
+            grace_ms: self.site.limits.kill_grace_ms,
+            program: shell::program_of(&command).map(str::to_owned),
+        })
+    }
+
+    fn prompt(&self, id: AttemptId, case: &Case, history: &History) -> Result<String, String> {
+        let story = self.story(&case.task)?;
+        let told = story.as_ref().map(|story| (story, ropewalk_core::prd::story_text(&story.body)));
+        let ended =
+            history.last.as_ref().map(|attempt| attempt.detail.as_str()).filter(|text| !text.is_empty());
+        let before = Before {
+            attempt: id.number.0,
+            ended,
+            output: history.last.as_ref().and_then(|attempt| attempt.feedback.as_deref()),
+            returned: history.last_candidate.as_ref().and_then(|candidate| candidate.feedback.as_deref()),
+        };
+        let story =
+            told.as_ref().map(|(story, text)| (*story, text.description.as_str(), text.criteria.as_slice()));
+        Ok(prompt(&case.task, case.prd.as_ref(), story, &before))
+    }
+
+    pub(super) fn collect(&self, id: AttemptId) -> Event {
+        let collected = self.try_collect(id).unwrap_or_else(|detail| Collected::Fault { detail });
+        Event::AttemptCollected { attempt: id, collected }
+    }
+
+    fn try_collect(&self, id: AttemptId) -> Result<Collected, String> {
+        let case = self.case(id.task)?;
+        let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
+        let repository = self.repository(project.id)?;
+        let attempt = self.history(id)?.this.ok_or_else(|| "the attempt is not in the store".to_owned())?;
+        let start = attempt.start.or_else(|| read_start(&self.site.attempt_folder(&id.to_string())));
+        let Some(start) = start else {
+            return Ok(Collected::Gone { detail: "it never had a worktree".into() });
+        };
+        let message = leftover_message(&case.task, case.prd.as_ref(), id.number.0);
+        let worktree = self.site.worktree(&id.to_string());
+        let left = repository
+            .collect(id, &worktree, &start, &message, attempt.created_at.0)
+            .map_err(|error| error.to_string())?;
+        Ok(match left {
+            Left::Commit { head, changed } => Collected::Commit { head, changed },
+            Left::Unfinished { detail } => Collected::Unfinished { detail },
+            Left::Gone { detail } => Collected::Gone { detail },
+        })
+    }
+
+    /// Lets the worktree go. Whatever fails keeps it: the next sweep tries again.
+    pub(super) fn release(&self, id: AttemptId) {
+        lock(&self.site.stopping).remove(&id);
+        let worktree = self.site.worktree(&id.to_string());
+        let Ok(Case { project: Some(project), task, .. }) = self.case(id.task) else { return };
+        if task.kind != TaskKind::Implement {
+            return;
+        }
+        let released = self.repository(project.id).and_then(|repository| {
+            repository.release_worktree(id, &worktree).map_err(|error| error.to_string())
+        });
+        if let Err(detail) = released {
+            self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
+        }
+    }
+
+    /// Puts down what no event can carry, for the person who looks.
+    pub(super) fn complain(&self, text: &str) {
+        let path = self.site.home.join("engine.log");
+        let line = format!("{} {text}\n", ropewalk_host::clock::wall_ms());
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        // A log that cannot be written is not worth an attempt.
+        let _ = opened.and_then(|mut file| std::io::Write::write_all(&mut file, line.as_bytes()));
+    }
+}
+
+fn read_start(folder: &Path) -> Option<Oid> {
+    Oid::new(std::fs::read_to_string(folder.join("start")).ok()?.trim()).ok()
+}
+
+/// What a worker's word means to the engine.
+pub(super) fn read_worker_event(home: &Path, tail_max: usize, event: WorkerEvent) -> Option<(String, Event)> {
+    let folder = |key: &str| home.join("attempts").join(key);
+    let ended = |key: String, exit: Exit| {
+        let event = match key.parse::<AttemptId>() {
+            Ok(attempt) => Event::AttemptExited { attempt, exit },
+            Err(_) => landing::check_ended(&key, &exit)?,
+        };
+        Some((key, event))
+    };
+    match event {
+        WorkerEvent::Started { key, .. } => {
+            let attempt = key.parse().ok()?;
+            let start = read_start(&folder(&key));
+            Some((key, Event::AttemptStarted { attempt, start }))
+        }
+        WorkerEvent::Alive { key } => {
+            let attempt = key.parse().ok()?;
+            Some((key, Event::AttemptAlive { attempt }))
+        }
+        WorkerEvent::Ended { key, record } => {
+            let exit = exit_of(&record, &folder(&key), tail_max);
+            ended(key, exit)
+        }
+        WorkerEvent::Lost { key, detail } => {
+            let exit = Exit { kind: ExitKind::Lost, detail, tail: tail_of(&folder(&key), tail_max) };
+            ended(key, exit)
+        }
+    }
+}
+
+fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
+    let (kind, detail) = match &record.end {
+        End::Exited { code: 0 } => (ExitKind::Success, String::new()),
+        End::Exited { code } => (ExitKind::Failure, format!("exit status {code}")),
+        End::Signalled { os_signal } => (ExitKind::Failure, format!("ended by OS signal {os_signal}")),
+        End::TimedOut => (ExitKind::TimedOut, format!("its time ran out after {} s", record.wall_ms / 1_000)),
+        End::Stopped => (ExitKind::Stopped, "asked to end".into()),
+        End::NotStarted { reason } => (ExitKind::SetUpFault, reason.clone()),
+    };
+    Exit { kind, detail, tail: tail_of(folder, tail_max) }
+}
+
+/// The end of what it printed: half of the room for each stream.
+fn tail_of(folder: &Path, bytes_max: usize) -> String {
+    let read = |name: &str| read_tail(&folder.join(name), bytes_max / 2).unwrap_or_default();
+    let (out, err) = (read("stdout"), read("stderr"));
+    match (out.trim().is_empty(), err.trim().is_empty()) {
+        (_, true) => out,
+        (true, false) => err,
+        (false, false) => format!("{out}\n--- stderr ---\n{err}"),
+    }
+}
+
+fn read_tail(path: &PathBuf, bytes_max: usize) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max as u64))).ok()?;
+    let mut bytes = Vec::with_capacity(bytes_max);
+    file.take(bytes_max as u64).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,243 @@
+//! Merging, checking and landing a candidate.
+
+use std::path::Path;
+
+use ropewalk_core::attempt::{Exit, ExitKind};
+use ropewalk_core::candidate::{MergedCommit, Source};
+use ropewalk_core::event::{CheckResult, Event, LandResult, MergeResult};
+use ropewalk_core::id::{AttemptId, BranchName, ProjectId};
+use ropewalk_core::prompt::landing_message;
+use ropewalk_core::time::Time;
+use ropewalk_host::durable::{create_private_folder, read_record};
+use ropewalk_host::git::{Landing, Merge};
+use ropewalk_host::shell;
+use ropewalk_host::worker::protocol::Assignment;
+use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
+
+use super::{Hand, Site};
+
+impl Hand {
+    pub(super) fn merge(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        target: &BranchName,
+        source: &Source,
+        date: Time,
+    ) -> Event {
+        let result = self
+            .try_merge(id, project, target, source, date)
+            .unwrap_or_else(|detail| MergeResult::Fault { detail });
+        Event::Merged { candidate: id, result }
+    }
+
+    fn try_merge(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        target: &BranchName,
+        source: &Source,
+        date: Time,
+    ) -> Result<MergeResult, String> {
+        let repository = self.repository(project)?;
+        let case = self.case(id.task)?;
+        let head = match source {
+            Source::Commit(commit) => commit.clone(),
+            Source::Branch(branch) => {
+                let tip = repository.branch_tip(branch).map_err(|error| error.to_string())?;
+                tip.ok_or_else(|| format!("the branch {branch} is gone"))?
+            }
+        };
+        let message = landing_message(&case.task, case.prd.as_ref(), id.number.0);
+        let text_max = self.site.limits.feedback_bytes_max;
+        let merge =
+            repository.merge(target, &head, &message, date.0, text_max).map_err(|error| error.to_string())?;
+        Ok(match merge {
+            Merge::Merged { onto, commit, tree } => MergeResult::Merged(MergedCommit { onto, commit, tree }),
+            Merge::Contained { onto } => MergeResult::Contained { commit: onto },
+            Merge::Conflict { files, text } => MergeResult::Conflict { files, text },
+            Merge::NoTarget => MergeResult::Fault { detail: format!("the branch {target} is gone") },
+        })
+    }
+
+    /// Runs the checks in a clean worktree of exactly this commit, one after another, until one is red.
+    pub(super) fn check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Option<Event> {
+        match self.try_check(id, project, merged) {
+            Ok(()) => None,
+            Err(detail) => Some(Event::Checked { candidate: id, result: CheckResult::Fault { detail } }),
+        }
+    }
+
+    fn try_check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Result<(), String> {
+        let repository = self.repository(project)?;
+        let case = self.case(id.task)?;
+        let key = check_key(id, merged);
+        let folder = self.site.attempt_folder(&key);
+        let worktree = self.site.worktree(&key);
+        forget_stopped(&folder);
+        create_private_folder(&folder).map_err(|error| error.to_string())?;
+        let is_handed = worker_note(&folder).exists() || exit_record(&folder).exists();
+        if !is_handed {
+            repository
+                .add_check_worktree(&key, &worktree, &merged.commit)
+                .map_err(|error| error.to_string())?;
+        }
+        let mut given = vec![
+            ("ROPEWALK_TASK", id.task.to_string()),
+            ("ROPEWALK_ATTEMPT", id.number.to_string()),
+            ("ROPEWALK_WORKTREE", worktree.to_string_lossy().into_owned()),
+            ("ROPEWALK_BASE", merged.onto.to_string()),
+        ];
+        given.extend(case.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
+        given.extend(case.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        let mut argv = shell::argv_of(CHECK_SCRIPT);
+        argv.push("check".into());
+        argv.extend(case.settings.checks.clone().unwrap_or_default());
+        let assignment = Assignment {
+            key,
+            folder,
+            argv,
+            dir: worktree,
+            env: shell::environment(shell::own_environment(), &case.settings.env, &given),
+            stdin: None,
+            timeout_ms: case.settings.check_timeout_ms.unwrap_or(self.site.limits.check_timeout_ms),
+            grace_ms: self.site.limits.kill_grace_ms,
+            program: None,
+        };
+        self.site.pool.run(assignment).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn land(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        target: &BranchName,
+        merged: &MergedCommit,
+        follow: Option<&BranchName>,
+    ) -> Event {
+        let result = self
+            .try_land(id, project, target, merged, follow)
+            .unwrap_or_else(|detail| LandResult::Fault { detail });
+        Event::Landed { candidate: id, result }
+    }
+
+    fn try_land(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        target: &BranchName,
+        merged: &MergedCommit,
+        follow: Option<&BranchName>,
+    ) -> Result<LandResult, String> {
+        let repository = self.repository(project)?;
+        let reason = format!("ropewalk: land {id}");
+        let landing = repository
+            .land(target, &merged.onto, &merged.commit, &reason)
+            .map_err(|error| error.to_string())?;
+        Ok(match landing {
+            Landing::Landed { .. } => {
+                if let Some(branch) = follow
+                    && let Err(error) = repository.follow(branch, &merged.commit)
+                {
+                    self.complain(&format!("{branch} could not follow {target}: {error}"));
+                }
+                LandResult::Landed
+            }
+            Landing::TargetMoved { .. } => LandResult::TargetMoved,
+            Landing::Dirty { checkout, detail } => {
+                LandResult::CheckoutDirty { checkout: checkout.to_string_lossy().into_owned(), detail }
+            }
+        })
+    }
+
+    /// Removes what the checks of a candidate were run in. They are ours, made from a commit, and hold nothing
+    /// that is not in it.
+    pub(super) fn remove_check_worktrees(&self, id: AttemptId, project: ProjectId) {
+        let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
+        let prefix = format!("check-{id}-");
+        for entry in entries.flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+                continue;
+            }
+            let removed = self.repository(project).and_then(|repository| {
+                repository.remove_check_worktree(&entry.path()).map_err(|e| e.to_string())
+            });
+            if let Err(detail) = removed {
+                self.complain(&format!("{} is kept: {detail}", entry.path().display()));
+            }
+        }
+    }
+}
+
+/// Runs each argument as a command and stops at the first that fails, saying which.
+const CHECK_SCRIPT: &str = r#"for check in "$@"; do
+  printf '+ %s\n' "$check"
+  /bin/sh -c "$check" </dev/null || {
+    status=$?
+    printf 'the check failed with exit status %s: %s\n' "$status" "$check"
+    exit 1
+  }
+done"#;
+
+/// A check's key holds the commit that it runs on: a candidate that is merged anew is checked anew.
+fn check_key(id: AttemptId, merged: &MergedCommit) -> String {
+    format!("check-{id}-{}", merged.commit.short())
+}
+
+/// The candidate that a check's key speaks of.
+pub(super) fn candidate_of(key: &str) -> Option<AttemptId> {
+    key.strip_prefix("check-")?.rsplit_once('-')?.0.parse().ok()
+}
+
+/// What the end of a check's process says of the candidate.
+pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
+    let candidate = candidate_of(key)?;
+    let verdict = exit
+        .tail
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("the check failed"))
+        .unwrap_or("the check failed");
+    let result = match exit.kind {
+        ExitKind::Success => CheckResult::Passed,
+        ExitKind::Failure | ExitKind::OverLimit => {
+            CheckResult::Failed { text: format!("{verdict}\n\n{}", exit.tail) }
+        }
+        ExitKind::TimedOut => {
+            CheckResult::Failed { text: format!("the checks: {}\n\n{}", exit.detail, exit.tail) }
+        }
+        ExitKind::SetUpFault | ExitKind::CouldNotStart => CheckResult::Fault { detail: exit.detail.clone() },
+        ExitKind::Stopped | ExitKind::Lost => CheckResult::Lost { detail: exit.detail.clone() },
+    };
+    Some(Event::Checked { candidate, result })
+}
+
+/// A check that we ended ourselves said nothing: its folder goes, and it is run anew. It holds a part of the
+/// checks' output and nothing else.
+fn forget_stopped(folder: &Path) {
+    let record: Option<ExitRecord> = read_record(&exit_record(folder)).ok().flatten();
+    if record.is_some_and(|record| record.end == End::Stopped) {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+impl Hand {
+    /// A check has ended: what it ran in goes, and of a lost one also the folder, so that it can be run anew.
+    pub(super) fn clear_check(&self, key: &str, was_lost: bool) {
+        let Some(candidate) = candidate_of(key) else { return };
+        if was_lost {
+            let _ = std::fs::remove_dir_all(self.site.attempt_folder(key));
+        }
+        if let Ok(Some(project)) = self.case(candidate.task).map(|case| case.task.project) {
+            self.remove_check_worktrees(candidate, project);
+        }
+    }
+}
+
+pub(super) fn stop_check(site: &Site, candidate: AttemptId) {
+    for key in site.pool.keys_running() {
+        if candidate_of(&key) == Some(candidate) {
+            site.pool.stop(&key, true);
+        }
+    }
+}

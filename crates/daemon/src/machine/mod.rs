@@ -1,0 +1,267 @@
+//! The world as the engine knows it: effects in, events out. Knows git, workers and files; makes no decisions.
+//!
+//! Effects are handed to a few threads (hands), because git takes milliseconds to seconds and the loop must
+//! not wait. What a hand finds out goes back to the loop as an event.
+
+mod attempts;
+mod landing;
+mod rows;
+mod sweep;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use ropewalk_core::command::Answer;
+use ropewalk_core::effect::Effect;
+use ropewalk_core::event::{BranchResult, CheckResult, Event, ReplyTo};
+use ropewalk_core::id::{AttemptId, PrdNumber, ProjectId};
+use ropewalk_core::limits::Limits;
+use ropewalk_core::port::World;
+use ropewalk_host::durable::create_private_folder;
+use ropewalk_host::git::Repository;
+use ropewalk_host::pool::Pool;
+use ropewalk_store::{SqliteReader, SqliteStore};
+
+use crate::driver::{Message, Options, tell};
+
+/// Threads that carry effects out. Git is bound by the disk and by its own locks: beyond four, more of them only
+/// queue inside git.
+const HANDS: usize = 4;
+
+/// Workers started ahead; a worker takes about 2 ms to start.
+const WARM_MAX: u32 = 8;
+
+/// What a hand is given.
+enum Chore {
+    Effect(Effect),
+    /// A check's process has ended: clear up, then tell.
+    CheckEnded {
+        key: String,
+        event: Event,
+    },
+    /// One hand goes home.
+    End,
+}
+
+pub(crate) struct Machine {
+    /// Bounded by the engine: at most a few effects per slot and one per merge queue are under way, so a bound
+    /// here could only make the loop wait for hands that wait for the loop.
+    work: Option<Sender<Chore>>,
+    hands: Vec<JoinHandle<()>>,
+    site: Arc<Site>,
+    replies: BTreeMap<ReplyTo, Sender<Answer>>,
+}
+
+/// What the hands share.
+struct Site {
+    home: PathBuf,
+    limits: Limits,
+    inbox: SyncSender<Message>,
+    pool: Pool,
+    repositories: Mutex<BTreeMap<ProjectId, Repository>>,
+    /// Attempts that were asked to end, so that one which is still being prepared does not start after all.
+    stopping: Mutex<BTreeSet<AttemptId>>,
+    /// Starts under way, so that one asked for twice is prepared once.
+    starting: Mutex<BTreeSet<AttemptId>>,
+}
+
+/// One hand: the site, and a reader of its own.
+struct Hand {
+    site: Arc<Site>,
+    reader: SqliteReader,
+}
+
+impl Machine {
+    pub(crate) fn open(
+        options: &Options,
+        store: &SqliteStore,
+        inbox: SyncSender<Message>,
+    ) -> Result<Machine, String> {
+        for folder in ["attempts", "worktrees", "git"] {
+            create_private_folder(&options.home.join(folder)).map_err(|error| error.to_string())?;
+        }
+        let events = inbox.clone();
+        let home = options.home.clone();
+        let tail_max = options.limits.feedback_bytes_max;
+        let (work, queue) = channel();
+        let clear_ups = work.clone();
+        let on_event = move |event| match attempts::read_worker_event(&home, tail_max, event) {
+            Some((key, event @ Event::Checked { .. })) => {
+                // After the engine's end nobody clears up; the next one's sweep does.
+                let _ = clear_ups.send(Chore::CheckEnded { key, event });
+            }
+            Some((_, event)) => tell(&events, event),
+            None => {}
+        };
+        let warm = options.slots.min(WARM_MAX) as usize;
+        let pool = Pool::open(&options.home, options.worker_program.clone(), warm, on_event)
+            .map_err(|e| e.to_string())?;
+        let site = Arc::new(Site {
+            home: options.home.clone(),
+            limits: options.limits.clone(),
+            inbox,
+            pool,
+            repositories: Mutex::default(),
+            stopping: Mutex::default(),
+            starting: Mutex::default(),
+        });
+        let queue = Arc::new(Mutex::new(queue));
+        let mut hands = Vec::new();
+        for number in 0..HANDS {
+            let hand =
+                Hand { site: Arc::clone(&site), reader: store.reader().map_err(|error| error.to_string())? };
+            let queue = Arc::clone(&queue);
+            let thread = std::thread::Builder::new()
+                .name(format!("hand {number}"))
+                .spawn(move || hand.work(&queue))
+                .map_err(|error| error.to_string())?;
+            hands.push(thread);
+        }
+        Ok(Machine { work: Some(work), hands, site, replies: BTreeMap::new() })
+    }
+
+    pub(crate) fn expect_reply(&mut self, to: ReplyTo, reply: Sender<Answer>) {
+        self.replies.insert(to, reply);
+    }
+
+    /// Ends the hands once they have done what they hold, and the workers.
+    pub(crate) fn close(&mut self) {
+        // One end for each hand, behind all that they still hold.
+        if let Some(work) = self.work.take() {
+            for _ in 0..self.hands.len() {
+                let _ = work.send(Chore::End);
+            }
+        }
+        for hand in std::mem::take(&mut self.hands) {
+            // A hand that panicked has told nobody anything; recovery asks again.
+            let _ = hand.join();
+        }
+        self.replies.clear();
+        self.site.pool.close(false);
+    }
+}
+
+impl World for Machine {
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            // Not in the line behind slow git: whoever asks to stop wants it now.
+            Effect::Stop { attempt, at_once } => {
+                lock(&self.site.stopping).insert(attempt);
+                self.site.pool.stop(&attempt.to_string(), at_once);
+            }
+            Effect::StopCheck { candidate } => landing::stop_check(&self.site, candidate),
+            effect => {
+                if let Some(work) = &self.work {
+                    // Closed only in `close`, after the loop's end.
+                    let _ = work.send(Chore::Effect(effect));
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, to: ReplyTo, answer: Answer) {
+        if let Some(reply) = self.replies.remove(&to) {
+            // The asker may have hung up; the answer is in the store.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+impl Hand {
+    fn work(self, queue: &Mutex<Receiver<Chore>>) {
+        loop {
+            // The lock is held while waiting: the others wait for the lock instead of the queue, which is the same.
+            let next = lock(queue).recv();
+            let event = match next {
+                Ok(Chore::Effect(effect)) => self.carry_out(effect),
+                Ok(Chore::CheckEnded { key, event }) => {
+                    let was_lost = matches!(event, Event::Checked { result: CheckResult::Lost { .. }, .. });
+                    self.clear_check(&key, was_lost);
+                    Some(event)
+                }
+                Ok(Chore::End) | Err(_) => return,
+            };
+            if let Some(event) = event {
+                tell(&self.site.inbox, event);
+            }
+        }
+    }
+
+    fn carry_out(&self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::PlanBranch { prd, project, wanted, base } => {
+                Some(self.branch(prd, project, |repository| {
+                    match repository.plan_branch(&wanted, &base).map_err(|error| error.to_string())? {
+                        Some((name, at)) => Ok(BranchResult::Planned { name, at }),
+                        None => Err(format!("there is no branch {base} to start from")),
+                    }
+                }))
+            }
+            Effect::MakeBranch { prd, project, name, at } => Some(self.branch(prd, project, |repository| {
+                match repository.make_branch(&name, &at).map_err(|error| error.to_string())? {
+                    ropewalk_host::git::MadeBranch::Made => Ok(BranchResult::Made),
+                    ropewalk_host::git::MadeBranch::Taken => Ok(BranchResult::Taken),
+                }
+            })),
+            Effect::Start { attempt } => self.start(attempt),
+            Effect::Collect { attempt } => Some(self.collect(attempt)),
+            Effect::Release { attempt } => {
+                self.release(attempt);
+                None
+            }
+            Effect::Merge { candidate, project, target, source, date } => {
+                Some(self.merge(candidate, project, &target, &source, date))
+            }
+            Effect::Check { candidate, project, merged } => self.check(candidate, project, &merged),
+            Effect::Land { candidate, project, target, merged, follow } => {
+                Some(self.land(candidate, project, &target, &merged, follow.as_ref()))
+            }
+            Effect::Sweep { live } => {
+                self.sweep(&live);
+                None
+            }
+            Effect::Stop { .. } | Effect::StopCheck { .. } => None,
+        }
+    }
+
+    fn branch(
+        &self,
+        prd: PrdNumber,
+        project: ProjectId,
+        ask: impl FnOnce(&Repository) -> Result<BranchResult, String>,
+    ) -> Event {
+        let result = self.repository(project).and_then(|repository| ask(&repository));
+        Event::Branch { prd, result: result.unwrap_or_else(|detail| BranchResult::Failed { detail }) }
+    }
+
+    /// The project's repository, opened once.
+    fn repository(&self, project: ProjectId) -> Result<Repository, String> {
+        if let Some(repository) = lock(&self.site.repositories).get(&project) {
+            return Ok(repository.clone());
+        }
+        let row = self.project(project)?;
+        let control = self.site.home.join("git").join(project.to_string());
+        let repository = Repository::open(Path::new(&row.top), Path::new(&row.common_dir), &control)
+            .map_err(|error| error.to_string())?;
+        lock(&self.site.repositories).insert(project, repository.clone());
+        Ok(repository)
+    }
+}
+
+impl Site {
+    fn attempt_folder(&self, key: &str) -> PathBuf {
+        self.home.join("attempts").join(key)
+    }
+
+    fn worktree(&self, key: &str) -> PathBuf {
+        self.home.join("worktrees").join(key)
+    }
+}
+
+/// A hand that panicked leaves plain sets behind, never half a change: the lock's poison says nothing.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

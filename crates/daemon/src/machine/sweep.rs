@@ -1,0 +1,45 @@
+//! After a start: what belongs to no live attempt goes, once what it holds is kept.
+
+use std::collections::BTreeSet;
+
+use ropewalk_core::candidate::CandidateState;
+use ropewalk_core::id::AttemptId;
+use ropewalk_core::port::Read;
+
+use super::Hand;
+use super::landing::candidate_of;
+
+impl Hand {
+    pub(super) fn sweep(&self, live: &[AttemptId]) {
+        let live: BTreeSet<_> = live.iter().copied().collect();
+        let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(candidate) = candidate_of(&name) {
+                self.sweep_check(&name, candidate);
+            } else if let Ok(attempt) = name.parse::<AttemptId>()
+                && !live.contains(&attempt)
+            {
+                self.release(attempt);
+            }
+        }
+    }
+
+    /// A check's worktree is wanted only while its candidate is being checked.
+    fn sweep_check(&self, key: &str, candidate: AttemptId) {
+        let Ok(candidates) = self.reader.candidates(candidate.task) else { return };
+        let Some(row) = candidates.into_iter().find(|row| row.id == candidate) else { return };
+        let is_wanted = match &row.state {
+            CandidateState::Checking { merged } => key.ends_with(merged.commit.short()),
+            CandidateState::Waiting
+            | CandidateState::Merging
+            | CandidateState::Landing { .. }
+            | CandidateState::Landed { .. }
+            | CandidateState::Returned { .. } => false,
+        };
+        if !is_wanted {
+            self.site.pool.stop(key, true);
+            self.remove_check_worktrees(candidate, row.project);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The administration of worktrees inside a repository (`worktrees/<name>/`). Knows its files and which branch
+//! each worktree has; unaware of why worktrees come and go.
+//!
+//! The files are read here, not through git: the folder of a worktree and its administration can be written
+//! to by an agent, and git would follow pointers and configuration found there.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ropewalk_core::id::Oid;
+
+use super::repository::Repository;
+use super::run::GitError;
+
+/// HEAD, `gitdir` and their like hold one path or ref; more is not one of them.
+const SMALL_FILE_BYTES_MAX: u64 = 16 << 10;
+
+/// The files that git leaves while something is under way, and what it is.
+const UNDER_WAY: [(&str, &str); 6] = [
+    ("rebase-merge", "rebase"),
+    ("rebase-apply", "rebase"),
+    ("MERGE_HEAD", "merge"),
+    ("CHERRY_PICK_HEAD", "cherry-pick"),
+    ("REVERT_HEAD", "revert"),
+    ("BISECT_LOG", "bisect"),
+];
+
+/// A checkout of the repository: the main one or a linked worktree.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkout {
+    /// Its git folder: the common one for the main checkout.
+    pub admin: PathBuf,
+    pub folder: PathBuf,
+}
+
+/// What a HEAD file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// A full ref name, which may not exist.
+    Ref(String),
+    Detached(Oid),
+}
+
+impl Repository {
+    /// Every checkout, the main one first.
+    pub(crate) fn checkouts(&self) -> Result<Vec<Checkout>, GitError> {
+        let mut found = vec![Checkout { admin: self.common().to_owned(), folder: self.top().to_owned() }];
+        let all = self.common().join("worktrees");
+        let entries = match fs::read_dir(&all) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(GitError::io("worktree list", &all, &error)),
+        };
+        for entry in entries {
+            let admin = entry.map_err(|e| GitError::io("worktree list", &all, &e))?.path();
+            if let Some(pointer) = read_small(&admin.join("gitdir")) {
+                let pointer = admin.join(Path::new(std::ffi::OsStr::from_bytes(trim(&pointer))));
+                if let Some(folder) = pointer.parent() {
+                    found.push(Checkout { folder: folder.to_owned(), admin });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The administration of the worktree at `path`, found by its own pointer to that path.
+    pub(crate) fn admin_of(&self, path: &Path) -> Result<Option<PathBuf>, GitError> {
+        let path = settled(path);
+        let linked = self.checkouts()?.into_iter().skip(1);
+        Ok(linked
+            .into_iter()
+            .find(|checkout| settled(&checkout.folder) == path)
+            .map(|checkout| checkout.admin))
+    }
+
+    /// The checkouts that have `branch` (a full ref) checked out or are in the middle of rebasing or bisecting it.
+    pub(crate) fn checkouts_of(&self, branch: &str) -> Result<Vec<Checkout>, GitError> {
+        let mut checkouts = self.checkouts()?;
+        checkouts.retain(|checkout| {
+            head_of(&checkout.admin) == Some(Head::Ref(branch.to_owned()))
+                || detours_from(&checkout.admin, branch)
+        });
+        Ok(checkouts)
+    }
+}
+
+/// What HEAD says, if anything understandable.
+pub(crate) fn head_of(admin: &Path) -> Option<Head> {
+    let bytes = read_small(&admin.join("HEAD"))?;
+    let text = std::str::from_utf8(trim(&bytes)).ok()?;
+    match text.strip_prefix("ref:") {
+        Some(name) => Some(Head::Ref(name.trim().to_owned())),
+        None => Oid::new(text).ok().map(Head::Detached),
+    }
+}
+
+/// The commit in a file such as `MERGE_HEAD`; its first line counts.
+pub(crate) fn oid_in(admin: &Path, file: &str) -> Option<Oid> {
+    let bytes = read_small(&admin.join(file))?;
+    Oid::new(std::str::from_utf8(&bytes).ok()?.lines().next()?.trim()).ok()
+}
+
+/// The commit that HEAD was last at, from its reflog: all that remains of a tip when the branch is deleted.
+pub(crate) fn last_logged(admin: &Path) -> Option<Oid> {
+    let text = fs::read(admin.join("logs/HEAD")).ok()?;
+    let line = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    Oid::new(std::str::from_utf8(line.split(|byte| *byte == b' ').nth(1)?).ok()?).ok()
+}
+
+/// The name of what is under way, if anything.
+pub(crate) fn under_way(admin: &Path) -> Option<&'static str> {
+    let name = UNDER_WAY.iter().find(|(file, _)| admin.join(file).exists()).map(|(_, name)| *name)?;
+    if admin.join("rebase-apply/applying").exists() { Some("am") } else { Some(name) }
+}
+
+/// Whether the checkout has left `branch` only for the time of a rebase or a bisection.
+fn detours_from(admin: &Path, branch: &str) -> bool {
+    let says = |file: &str, wanted: &str| {
+        read_small(&admin.join(file)).is_some_and(|bytes| trim(&bytes) == wanted.as_bytes())
+    };
+    says("rebase-merge/head-name", branch)
+        || says("rebase-apply/head-name", branch)
+        || branch.strip_prefix("refs/heads/").is_some_and(|short| says("BISECT_START", short))
+}
+
+fn read_small(path: &Path) -> Option<Vec<u8>> {
+    if !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(SMALL_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b"\n").unwrap_or(bytes)
+}
+
+/// The path with the links of its parent folder resolved; the last part may be missing, and stays as it is.
+pub(crate) fn settled(path: &Path) -> PathBuf {
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,389 @@
+//! The pool's own thread: starts workers, hands them assignments, and settles what has become of one. Knows the
+//! folder of an assignment and the pool's state; unaware of what workers say (that is `link`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{Chore, Link, Shared, State, WORKERS_MAX, WorkerEvent, leftover, spawn_thread};
+use crate::clock::wall_ms;
+use crate::durable::{FileError, read_record};
+use crate::identity::ProcessIdentity;
+use crate::socket;
+use crate::worker::protocol::{Assignment, ToWorker, encode};
+use crate::worker::record::{self, AgentNote, End, ExitRecord, WorkerNote};
+use crate::worker::socket_name;
+
+/// How long a worker may take to end once its socket is closed: it has only its exit left.
+const END_WAIT_MS: u32 = 2_000;
+
+/// How often an assignment is settled anew before its worker is given up: each time means that a worker hung
+/// up on us while it lived.
+const TRIES_MAX: u32 = 8;
+
+/// Workers in a row that end at once before we stop starting them: the program is broken, not unlucky.
+const FAILURES_MAX: u32 = 3;
+
+/// How long a message may stay unread before its worker counts as stuck.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The workers' log: they write when something is wrong, so a megabyte holds years.
+const LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// What to do next, found under the lock and done without it.
+enum Step {
+    Hand { stream: Arc<UnixStream>, assignment: Box<Assignment> },
+    Skip { key: String, end: End },
+    Start { number: u32 },
+    Nothing,
+}
+
+impl Shared {
+    pub(super) fn work(self: Arc<Self>) {
+        while let Some(chore) = self.next_chore() {
+            match chore {
+                None => {}
+                Some(Chore::Sweep) => self.sweep(),
+                Some(Chore::Settle { key, worker }) => self.settle(&key, worker),
+                Some(Chore::Stop { key, kill }) => self.stop(&key, kill),
+                Some(Chore::Quit) => self.quit(),
+            }
+            self.pair();
+        }
+    }
+
+    /// Waits for a chore, or (`Some(None)`) for a reason to look around; `None` when the pool is closed.
+    fn next_chore(&self) -> Option<Option<Chore>> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(chore) = state.chores.pop_front() {
+                return Some(Some(chore));
+            }
+            if std::mem::take(&mut state.look) {
+                return Some(None);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Brings assignments that wait and workers that are idle together, starting workers as needed.
+    fn pair(self: &Arc<Self>) {
+        loop {
+            let step = self.next_step(&mut self.lock());
+            match step {
+                Step::Nothing => return,
+                Step::Skip { key, end } => {
+                    let record = ExitRecord::of_nothing(&key, end, wall_ms());
+                    self.end(&key.clone(), WorkerEvent::Ended { key, record });
+                }
+                Step::Hand { stream, assignment } => self.hand(&stream, *assignment),
+                Step::Start { number } => self.start(number),
+            }
+        }
+    }
+
+    fn next_step(&self, state: &mut State) -> Step {
+        if state.closing {
+            return Step::Nothing;
+        }
+        if let Some(key) = state.waiting.front().cloned() {
+            let Some(entry) = state.running.get_mut(&key) else {
+                state.waiting.pop_front();
+                return Step::Skip { key, end: End::Stopped };
+            };
+            if entry.stop.is_some() {
+                state.waiting.pop_front();
+                return Step::Skip { key, end: End::Stopped };
+            }
+            if let Some(number) = state.idle.pop()
+                && let Some(link) = state.links.get_mut(&number)
+            {
+                state.waiting.pop_front();
+                link.key = Some(key);
+                entry.link = Some(number);
+                return Step::Hand {
+                    stream: Arc::clone(&link.stream),
+                    assignment: Box::new(entry.assignment.clone()),
+                };
+            }
+            if state.failures >= FAILURES_MAX {
+                state.waiting.pop_front();
+                if state.waiting.is_empty() {
+                    // The next assignment may try once more.
+                    state.failures = FAILURES_MAX - 1;
+                }
+                let reason = format!("no worker can be started: {}", state.fault);
+                return Step::Skip { key, end: End::NotStarted { reason } };
+            }
+        }
+        let starting = state.links.values().filter(|link| link.own && link.worker.is_none()).count();
+        let wanted = state.waiting.len() > starting + state.idle.len()
+            || (state.links.len() < self.warm && state.failures == 0);
+        if wanted && state.links.len() < WORKERS_MAX {
+            state.next_number += 1;
+            return Step::Start { number: state.next_number - 1 };
+        }
+        Step::Nothing
+    }
+
+    fn hand(&self, stream: &UnixStream, assignment: Assignment) {
+        let key = assignment.key.clone();
+        match encode(&ToWorker::Assign { assignment }) {
+            Ok(line) => write_or_hang_up(stream, &line),
+            Err(error) => {
+                let mut state = self.lock();
+                let number = state.running.get(&key).and_then(|entry| entry.link);
+                if let Some(number) = number
+                    && let Some(link) = state.links.get_mut(&number)
+                {
+                    link.key = None;
+                    state.idle.push(number);
+                }
+                drop(state);
+                let end = End::NotStarted { reason: format!("the assignment is too long: {error}") };
+                let record = ExitRecord::of_nothing(&key, end, wall_ms());
+                self.end(&key.clone(), WorkerEvent::Ended { key, record });
+            }
+        }
+    }
+
+    /// Starts a worker whose standard input is its first connection: no socket to wait for, no moment in which
+    /// it exists and cannot be reached, and if we die it notices.
+    fn start(self: &Arc<Self>, number: u32) {
+        let started = UnixStream::pair().and_then(|(ours, theirs)| {
+            ours.set_write_timeout(Some(WRITE_TIMEOUT))?;
+            Ok((ours, self.spawn(number, theirs)?))
+        });
+        match started {
+            Ok((stream, child)) => {
+                self.lock().children += 1;
+                self.link(number, stream, None, Some(child));
+            }
+            Err(error) => {
+                let mut state = self.lock();
+                state.failures += 1;
+                let program = self.program.first().map(|program| program.display().to_string());
+                state.fault = format!("{}: {error}", program.unwrap_or_default());
+            }
+        }
+    }
+
+    fn spawn(&self, number: u32, theirs: UnixStream) -> io::Result<Child> {
+        let (program, arguments) = self.program.split_first().ok_or(ErrorKind::NotFound)?;
+        // No `pre_exec`: that would make it a fork, which copies a large daemon's page tables.
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--home").arg(&self.home).arg("--number").arg(number.to_string());
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(self.log()?);
+        command.spawn()
+    }
+
+    fn log(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(self.folder.join("log"))?;
+        if file.metadata()?.len() > LOG_BYTES_MAX {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    /// Registers a connection, then hears it. `key` is what its worker is expected to run.
+    fn link(self: &Arc<Self>, number: u32, stream: UnixStream, key: Option<String>, child: Option<Child>) {
+        let stream = Arc::new(stream);
+        let own = child.is_some();
+        let mut state = self.lock();
+        if let Some(entry) = key.as_ref().and_then(|key| state.running.get_mut(key)) {
+            entry.link = Some(number);
+        }
+        state.links.insert(number, Link { stream: Arc::clone(&stream), worker: None, key, own });
+        // Closed meanwhile: nobody else would hang up.
+        let closed = state.closed;
+        drop(state);
+        if closed {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        let (shared, held) = (Arc::clone(self), Arc::clone(&stream));
+        if spawn_thread(&format!("worker {number}"), move || shared.hear(number, held, child)).is_err() {
+            // No thread to be had: the connection is as good as lost, and an idle worker ends with it.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            let mut state = self.lock();
+            state.children -= usize::from(own);
+            state.links.remove(&number);
+            state.failures += 1;
+            "no thread is left to hear it".clone_into(&mut state.fault);
+        }
+    }
+
+    fn stop(&self, key: &str, kill: bool) {
+        let mut state = self.lock();
+        let Some(entry) = state.running.get_mut(key) else { return };
+        entry.stop = Some(kill || entry.stop == Some(true));
+        // Without a link it waits: `pair` sees the wish, or `settle` does.
+        let Some(number) = entry.link else { return };
+        let stream = state.links.get(&number).map(|link| Arc::clone(&link.stream));
+        drop(state);
+        if let Some(stream) = stream {
+            say(&stream, &ToWorker::Stop { key: key.to_owned(), kill });
+        }
+    }
+
+    fn quit(&self) {
+        let streams: Vec<_> = self.lock().links.values().map(|link| Arc::clone(&link.stream)).collect();
+        for stream in streams {
+            say(&stream, &ToWorker::Quit);
+        }
+    }
+
+    /// Removes dead workers' sockets and lets go of idle workers of an earlier daemon: to be connected to and
+    /// hung up on is, for a worker without work, to be told to quit. One at work does not mind.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.ends_with(".sock")) else { continue };
+            if socket::connect(&self.folder, name).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Decides by an assignment's folder (see [`record`]).
+    fn settle(self: &Arc<Self>, key: &str, last: Option<ProcessIdentity>) {
+        let (assignment, tries, stop) = {
+            let mut state = self.lock();
+            let Some(entry) = state.running.get_mut(key) else { return };
+            entry.tries += 1;
+            (entry.assignment.clone(), entry.tries, entry.stop)
+        };
+        if let Err(error) = self.settle_by_folder(&assignment, last, tries, stop) {
+            // A record that is there and cannot be read is neither success nor absence.
+            let detail = error.to_string();
+            self.end(key, WorkerEvent::Lost { key: key.to_owned(), detail });
+        }
+    }
+
+    fn settle_by_folder(
+        self: &Arc<Self>,
+        assignment: &Assignment,
+        last: Option<ProcessIdentity>,
+        tries: u32,
+        stop: Option<bool>,
+    ) -> Result<(), FileError> {
+        if self.ended_by_record(assignment)? {
+            return Ok(());
+        }
+        let note: Option<WorkerNote> = read_record(&record::worker_note(&assignment.folder))?;
+        let Some(worker) = note.as_ref().map(|note| note.worker.clone()).or(last) else {
+            self.wait_for_worker(&assignment.key);
+            return Ok(());
+        };
+        if self.is_linked(&worker) {
+            // It is alive, it is ours, and it has just said that it does not run this.
+            match note {
+                None => self.wait_for_worker(&assignment.key),
+                Some(_) if self.ended_by_record(assignment)? => {}
+                Some(_) => self.lose(assignment, &worker, "its worker knows nothing of it"),
+            }
+            return Ok(());
+        }
+        if tries <= TRIES_MAX && self.adopt(assignment, &worker, stop) {
+            return Ok(());
+        }
+        // Not reachable: it is on its way out, or somebody has removed its socket.
+        if !worker.wait_for_end(END_WAIT_MS).unwrap_or(true) {
+            let _ = worker.signal(Signal::KILL);
+            let _ = worker.wait_for_end(END_WAIT_MS);
+        }
+        if self.ended_by_record(assignment)? {
+            return Ok(());
+        }
+        let note: Option<WorkerNote> = read_record(&record::worker_note(&assignment.folder))?;
+        match note {
+            // It ended before it began: nothing was started, another worker may take it.
+            None if tries <= TRIES_MAX => self.wait_for_worker(&assignment.key),
+            None => self.lose(assignment, &worker, "one worker after another ended before it began"),
+            Some(_) => self.lose(assignment, &worker, "its worker ended without a record"),
+        }
+        Ok(())
+    }
+
+    fn ended_by_record(&self, assignment: &Assignment) -> Result<bool, FileError> {
+        let found: Option<ExitRecord> = read_record(&record::exit_record(&assignment.folder))?;
+        let Some(record) = found else { return Ok(false) };
+        let key = assignment.key.clone();
+        self.end(&assignment.key, WorkerEvent::Ended { key, record });
+        Ok(true)
+    }
+
+    fn wait_for_worker(&self, key: &str) {
+        self.lock().waiting.push_back(key.to_owned());
+    }
+
+    fn is_linked(&self, worker: &ProcessIdentity) -> bool {
+        self.lock().links.values().any(|link| link.worker.as_ref() == Some(worker))
+    }
+
+    /// Connects to a living worker that should have this assignment; what it says first decides further.
+    fn adopt(
+        self: &Arc<Self>,
+        assignment: &Assignment,
+        worker: &ProcessIdentity,
+        stop: Option<bool>,
+    ) -> bool {
+        if !worker.is_alive() {
+            return false;
+        }
+        let connected = socket::connect(&self.folder, &socket_name(worker.pid)).and_then(|stream| {
+            stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+            Ok((stream.try_clone()?, stream))
+        });
+        let Ok((writer, stream)) = connected else { return false };
+        let number = {
+            let mut state = self.lock();
+            state.next_number += 1;
+            state.next_number - 1
+        };
+        self.link(number, stream, Some(assignment.key.clone()), None);
+        if let Some(kill) = stop {
+            say(&writer, &ToWorker::Stop { key: assignment.key.clone(), kill });
+        }
+        true
+    }
+
+    fn lose(&self, assignment: &Assignment, worker: &ProcessIdentity, why: &str) {
+        let agent: Option<AgentNote> =
+            read_record(&record::agent_note(&assignment.folder)).unwrap_or_default();
+        let killed = leftover::kill(worker, &assignment.key, agent.as_ref().map(|note| &note.agent));
+        let mut detail = format!("{why} (worker pid {})", worker.pid);
+        if killed.count > 0 {
+            detail.push_str(&format!("; {} processes that it left were killed", killed.count));
+        }
+        if killed.some_left {
+            detail.push_str("; some may be left");
+        }
+        let key = assignment.key.clone();
+        self.end(&assignment.key, WorkerEvent::Lost { key, detail });
+    }
+}
+
+fn say(stream: &UnixStream, message: &ToWorker) {
+    if let Ok(line) = encode(message) {
+        write_or_hang_up(stream, &line);
+    }
+}
+
+/// A worker that cannot be written to is hung up on: its reader then settles what it had.
+fn write_or_hang_up(mut stream: &UnixStream, line: &[u8]) {
+    if stream.write_all(line).is_err() {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+}
