@@ -45,9 +45,11 @@ impl Out {
         write_line(&mut std::io::stdout(), &text);
     }
 
-    /// A result that is text in itself (a document, completions): printed whatever the mode.
+    /// A result that is text in itself (a document, completions): printed as it is, whatever the mode.
     pub(crate) fn text(&self, text: &str) {
-        write_line(&mut std::io::stdout(), text);
+        let mut stdout = std::io::stdout();
+        // See `write_line` on readers that have gone.
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 
     /// Remarks beside the result.

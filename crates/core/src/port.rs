@@ -20,7 +20,7 @@ pub trait Read {
     fn prd(&self, number: PrdNumber) -> Result<Option<(Prd, PrdContent, Progress)>, StoreError>;
     /// PRDs of that key, compared without regard to ASCII case: at most one per project.
     fn prds_by_key(&self, key: &PrdKey) -> Result<Vec<Prd>, StoreError>;
-    /// The PRD of a project that was imported from this path without a key of its own in the file.
+    /// The PRD of a project that was imported from this path; the latest, should there be several.
     fn prd_by_source(&self, project: ProjectId, source: &str) -> Result<Option<Prd>, StoreError>;
     /// PRDs whose key, title, description, tags, owner or story titles match, best first.
     fn search(&self, query: &Query, limit: usize) -> Result<Vec<PrdNumber>, StoreError>;

@@ -32,6 +32,9 @@ pub struct Prd {
     pub wanted_branch: BranchName,
     pub branch: PrdBranch,
     pub settings: Settings,
+    /// The key was given by the file or by the user; else it is ours, and the PRD is known by its file.
+    #[serde(default)]
+    pub has_own_key: bool,
     /// The collection of single tasks: never ends, and its branch follows the base once landed.
     pub is_collection: bool,
     /// Template placeholders are left in it: it is not approved before they are filled.

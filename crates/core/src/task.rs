@@ -141,13 +141,13 @@ impl ParkReason {
     pub fn text(&self) -> String {
         match self {
             ParkReason::TooManyFailures { failures, detail } => {
-                format!("{failures} attempts failed; the last: {detail}")
+                format!("{} failed; the last: {detail}", attempts(*failures))
             }
             ParkReason::TooManyConflicts { conflicts, detail } => {
                 format!("it conflicted {conflicts} times with what landed before; the last: {detail}")
             }
             ParkReason::TooManyLosses { losses, detail } => {
-                format!("{losses} attempts in a row were lost: {detail}")
+                format!("{} in a row lost: {detail}", attempts(*losses))
             }
             ParkReason::SetUp { detail } => format!("the set-up is wrong: {detail}"),
             ParkReason::CheckoutDirty { checkout, detail } => {
@@ -167,6 +167,10 @@ impl ParkReason {
             ParkReason::Git { detail } => format!("git refused: {detail}"),
         }
     }
+}
+
+fn attempts(count: u32) -> String {
+    if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -137,7 +137,10 @@ fn read_import(
         known.stories = store.stories(prd.number, 0, usize::MAX)?;
         let ids: Vec<_> = known.stories.iter().map(|story| story.task).collect();
         known.tasks = store.tasks_by_id(&ids)?;
-        known.prds.extend(store.prd(prd.number)?.map(|(prd, _, progress)| (prd, progress)));
+        if let Some((prd, content, progress)) = store.prd(prd.number)? {
+            known.prds.push((prd, progress));
+            known.source = content.source;
+        }
         return Ok(());
     }
     for number in next.. {

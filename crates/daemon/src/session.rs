@@ -12,6 +12,7 @@ use ropewalk_core::event::{Event, ReplyTo};
 use ropewalk_core::id::TaskId;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::port::{Read, StoreError, World};
+use ropewalk_core::time::Time;
 use ropewalk_core::turn::turn;
 use ropewalk_core::view::Board;
 use ropewalk_host::clock::Clock;
@@ -163,11 +164,12 @@ fn remote(stream: &mut BufReader<UnixStream>, ask: &Ask) -> Result<Response, Str
 /// whose recovery asks for them again.
 #[expect(missing_debug_implementations, reason = "a database connection has nothing to show")]
 pub struct Alone {
-    engine: Engine,
+    /// The engine as the rows have it, with a clock that runs on from the latest row. Built when something asks
+    /// for the live state: a list does not.
+    live: Option<(Engine, Clock)>,
     // In this order on drop: the writer's connection last, so that no log stays behind, and then the lock.
     reader: SqliteReader,
     store: SqliteStore,
-    clock: Clock,
     _lock: EngineLock,
 }
 
@@ -175,12 +177,25 @@ impl Alone {
     fn open(home: &Path, lock: EngineLock) -> Result<Alone, SessionError> {
         let store = SqliteStore::open(&database(home))?;
         let reader = store.reader()?;
-        let snapshot = store.load()?;
-        let clock = Clock::starting_at(snapshot.last_time);
-        let mut engine = Engine::restore(Limits::default(), snapshot);
-        // Nothing is to start: there is nobody to run it.
-        engine.set_slots(0);
-        Ok(Alone { engine, reader, store, clock, _lock: lock })
+        Ok(Alone { live: None, reader, store, _lock: lock })
+    }
+
+    fn live(&mut self) -> Result<(&mut Engine, &mut SqliteStore, Time), Refusal> {
+        let (engine, clock) = match self.live.take() {
+            Some(live) => live,
+            None => {
+                let failed = |error: StoreError| Refusal::new(RefusalKind::Failed, error.to_string());
+                let snapshot = self.store.load().map_err(failed)?;
+                let clock = Clock::starting_at(snapshot.last_time);
+                let mut engine = Engine::restore(Limits::default(), snapshot);
+                // Nothing is to start: there is nobody to run it.
+                engine.set_slots(0);
+                (engine, clock)
+            }
+        };
+        let now = clock.now();
+        let (engine, _) = self.live.insert((engine, clock));
+        Ok((engine, &mut self.store, now))
     }
 }
 
@@ -202,7 +217,8 @@ impl Desk for Alone {
     fn command(&mut self, command: Command) -> Answer {
         let mut world = Still::default();
         let event = Event::Command { reply_to: ReplyTo(0), command: Box::new(command) };
-        let turned = turn(&mut self.engine, &mut self.store, &mut world, self.clock.now(), [event]);
+        let (engine, store, now) = self.live()?;
+        let turned = turn(engine, store, &mut world, now, [event]);
         match (world.answer, turned) {
             (Some(answer), _) => answer,
             (None, Err(error)) => Err(Refusal::new(RefusalKind::Failed, error.to_string())),
@@ -211,7 +227,8 @@ impl Desk for Alone {
     }
 
     fn board(&mut self) -> Result<Board, Refusal> {
-        Ok(Board::of(&self.engine, self.clock.now(), 0))
+        let (engine, _, now) = self.live()?;
+        Ok(Board::of(engine, now, 0))
     }
 
     fn wait(&mut self, _: u64, _: Duration) -> bool {
@@ -219,7 +236,7 @@ impl Desk for Alone {
     }
 
     fn why(&mut self, task: TaskId) -> Result<Option<Why>, Refusal> {
-        let why = self.engine.why(task);
+        let why = self.live()?.0.why(task);
         Ok(why.map(|mut why| {
             // Slots are an engine's; without one, that none runs is the reason.
             if why.state == "ready" {

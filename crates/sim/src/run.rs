@@ -510,7 +510,12 @@ impl History {
         let settings = if edited && self.chance.thousandths(800) {
             Settings::default()
         } else {
-            self.policies_changed |= edited;
+            // A file with a key may mean a PRD that another file without one was given this key for.
+            let is_known = draft
+                .key
+                .as_ref()
+                .is_some_and(|key| self.store.rows().prds.values().any(|(prd, _)| prd.key.as_str() == key));
+            self.policies_changed |= edited || is_known;
             self.settings()
         };
         Command::ImportPrd(Box::new(ImportPrd {

@@ -250,7 +250,7 @@ impl Rows {
     }
 
     /// The latest row of a task in a map keyed by attempt.
-    fn latest_of<'a, T>(map: &'a BTreeMap<AttemptId, T>, task: TaskId) -> Option<&'a T> {
+    fn latest_of<T>(map: &BTreeMap<AttemptId, T>, task: TaskId) -> Option<&T> {
         map.range(of_task(task)).next_back().map(|(_, row)| row)
     }
 
@@ -324,7 +324,13 @@ fn latest(change: &Change) -> Time {
     };
     match change {
         Change::ProjectPut(project) => project.created_at,
-        Change::PrdPut { prd, .. } | Change::PrdMoved(prd) => prd.updated_at.max(prd.created_at),
+        Change::PrdPut { prd, .. } | Change::PrdMoved(prd) => {
+            let ended = match &prd.state {
+                PrdState::Completed { at } | PrdState::Abandoned { at, .. } => *at,
+                PrdState::Draft | PrdState::Active => Time::default(),
+            };
+            ended.max(prd.updated_at).max(prd.created_at)
+        }
         Change::TaskPut(task) => task.created_at.max(of_state(&task.state)),
         Change::TaskMoved(moved) => of_state(&moved.state),
         Change::AttemptPut(a) => {
@@ -381,9 +387,16 @@ impl Read for SimStore {
 
     fn search(&self, query: &Query, limit: usize) -> Result<Vec<PrdNumber>, StoreError> {
         let rows = self.rows();
-        let found =
-            |(prd, content): &&(Prd, PrdContent)| matches(query, &rows.fields(prd, content), &content.tags);
-        Ok(rows.prds.values().filter(found).map(|(prd, _)| prd.number).take(limit).collect())
+        let mut found: Vec<(bool, PrdNumber)> = Vec::new();
+        for (prd, content) in rows.prds.values() {
+            let fields = rows.fields(prd, content);
+            if matches(query, &fields, &content.tags) {
+                // Key and title say best what a PRD is about.
+                found.push((!matches(query, &fields[..2], &[]), prd.number));
+            }
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, number)| number).take(limit).collect())
     }
 
     fn stories(&self, prd: PrdNumber, from: u32, limit: usize) -> Result<Vec<Story>, StoreError> {

@@ -109,7 +109,7 @@ impl SimWorld {
         SimWorld {
             witness: store.witness(),
             seed,
-            chance: Chance::new(seed ^ 0x5eed_0f_0e_571d),
+            chance: Chance::new(seed ^ 0x5eed_0f0e_571d),
             wild,
             is_calm: false,
             now: Time(1_000_000),

@@ -64,6 +64,7 @@ fn prd() -> Change {
         wanted_branch: branch("feature/PRD-001"),
         branch: PrdBranch::Unplanned,
         settings: Settings::default(),
+        has_own_key: false,
         is_collection: false,
         has_placeholders: false,
         created_at: Time(1),

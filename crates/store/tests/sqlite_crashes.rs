@@ -126,7 +126,6 @@ fn ids(texts: &[String]) -> Vec<String> {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the moment of the kill is no event: it is meant to be any")]
 fn every_acknowledged_commit_outlives_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("db");

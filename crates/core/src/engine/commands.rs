@@ -1,5 +1,6 @@
 //! What people ask for. A refused command changes nothing.
 
+use super::import::Naming;
 use super::{About, Engine, Known, Step};
 use crate::attempt::StopWhy;
 use crate::candidate::{CandidateState, ReturnWhy};
@@ -18,13 +19,13 @@ impl Engine {
     pub(super) fn on_command(&mut self, step: &mut Step, command: Command, known: Known) -> Answer {
         let stories = known.stories.clone();
         let prds = known.prds.clone();
-        let free_key = known.free_key.clone();
+        let naming = Naming { free_key: known.free_key.clone(), source: known.source.clone() };
         self.admit(step, known);
         match command {
             Command::AddProject { top, common_dir, base, settings } => {
                 Ok(self.add_project(step, top, common_dir, base, settings))
             }
-            Command::ImportPrd(import) => self.import(step, *import, &prds, stories, free_key),
+            Command::ImportPrd(import) => self.import(step, *import, &prds, stories, naming),
             Command::Approve { prd } => self.approve(step, prd),
             Command::Abandon { prd, reason } => self.abandon(step, prd, reason),
             Command::Complete { prd, force } => self.complete_asked(step, prd, force),
@@ -328,6 +329,7 @@ impl Engine {
             wanted_branch: BranchName::new("feature/tasks").map_err(name)?,
             branch: PrdBranch::Unplanned,
             settings: Settings::default(),
+            has_own_key: true,
             is_collection: true,
             has_placeholders: false,
             created_at: self.now,

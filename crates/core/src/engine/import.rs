@@ -21,7 +21,7 @@ impl Engine {
         import: ImportPrd,
         prds: &[(Prd, Progress)],
         stories: Vec<Story>,
-        free_key: Option<PrdKey>,
+        naming: Naming,
     ) -> Answer {
         if !self.projects.contains_key(&import.project) {
             return Err(Refusal::new(
@@ -30,7 +30,10 @@ impl Engine {
             ));
         }
         let old = prds.first().and_then(|(prd, _)| self.prds.get(&prd.number)).map(|live| live.prd.clone());
-        let key = self.key_for(&import, old.as_ref(), free_key)?;
+        if let Some(old) = &old {
+            refuse_takeover(&import, old, naming.source.as_deref())?;
+        }
+        let key = self.key_for(&import, old.as_ref(), naming.free_key)?;
         if let Some(old) = &old
             && matches!(old.state, PrdState::Abandoned { .. })
         {
@@ -126,6 +129,9 @@ impl Engine {
             wanted_branch: wanted,
             branch: old.map_or(PrdBranch::Unplanned, |prd| prd.branch.clone()),
             settings,
+            has_own_key: old.is_some_and(|prd| prd.has_own_key)
+                || import.key.is_some()
+                || document.key.is_some(),
             is_collection: false,
             has_placeholders: document.has_placeholders,
             created_at: old.map_or(self.now, |prd| prd.created_at),
@@ -311,6 +317,27 @@ impl Engine {
             prd.state = PrdState::Active;
             self.emit(step, Change::PrdMoved(Box::new(prd)));
         }
+    }
+}
+
+/// What the store says about the names that an import may take.
+#[derive(Debug)]
+pub(super) struct Naming {
+    pub(super) free_key: Option<PrdKey>,
+    /// The file of the PRD that the import means.
+    pub(super) source: Option<String>,
+}
+
+/// A file that names itself `PRD-002` must not take over the PRD that got this key from us and belongs to
+/// another file: all of that one's stories would be gone.
+pub(super) fn refuse_takeover(import: &ImportPrd, old: &Prd, source: Option<&str>) -> Result<(), Refusal> {
+    let is_same_file = source == import.source.as_deref();
+    match source {
+        Some(source) if !old.has_own_key && !is_same_file => {
+            Err(conflict(format!("{} is the id that {source} got when it was imported", old.key))
+                .hint("give this file another id with --id"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -13,6 +13,8 @@ mod import;
 mod landing;
 mod recover;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +115,8 @@ pub struct Known {
     pub tasks: Vec<Task>,
     /// For an import without a key of its own: `PRD-NNN` that nothing in the store bears.
     pub free_key: Option<PrdKey>,
+    /// For an import that means a PRD of ours: the file that one came from.
+    pub source: Option<String>,
 }
 
 /// What a command needs to be read from the store first.

@@ -1,8 +1,10 @@
 //! Who starts next, and what a task's move means for its dependents.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, Step};
 use crate::attempt::{Attempt, AttemptState};
-use crate::change::{Change, TaskMoved};
+use crate::change::{Change, NoteKind, TaskMoved};
 use crate::effect::Effect;
 use crate::id::{AttemptId, AttemptNumber, TaskId};
 use crate::row::PrdState;
@@ -71,6 +73,7 @@ impl Engine {
     /// is blocked again, what is to be skipped is cancelled. A work list, not recursion: chains are long.
     pub(super) fn settle_dependents(&mut self, step: &mut Step, first: TaskId) {
         let mut moved = vec![first];
+        let mut skipped_of = BTreeSet::new();
         while let Some(id) = moved.pop() {
             let dependents = self.tasks.get(&id).map(|live| live.dependents.clone()).unwrap_or_default();
             for dependent in dependents {
@@ -83,9 +86,18 @@ impl Engine {
                     attempts: live.task.attempts,
                     tally: live.task.tally,
                 };
+                let is_skipped = change.state.is_final();
                 self.emit(step, Change::TaskMoved(change));
+                if is_skipped {
+                    let about = self.about(dependent);
+                    self.note(step, NoteKind::TaskCancelled, about, "its dependency failed");
+                    skipped_of.extend(about.prd);
+                }
                 moved.push(dependent);
             }
+        }
+        for prd in skipped_of {
+            self.settle_prd(step, prd);
         }
     }
 

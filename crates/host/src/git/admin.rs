@@ -105,8 +105,11 @@ pub(crate) fn oid_in(admin: &Path, file: &str) -> Option<Oid> {
 /// The commit that HEAD was last at, from its reflog: all that remains of a tip when the branch is deleted.
 pub(crate) fn last_logged(admin: &Path) -> Option<Oid> {
     let text = fs::read(admin.join("logs/HEAD")).ok()?;
-    let line = text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
-    Oid::new(std::str::from_utf8(line.split(|byte| *byte == b' ').nth(1)?).ok()?).ok()
+    // Deleting the branch adds an entry whose new commit is all zeros.
+    text.rsplit(|byte| *byte == b'\n').find_map(|line| {
+        let new = std::str::from_utf8(line.split(|byte| *byte == b' ').nth(1)?).ok()?;
+        Oid::new(new).ok().filter(|_| new.bytes().any(|digit| digit != b'0'))
+    })
 }
 
 /// The name of what is under way, if anything.

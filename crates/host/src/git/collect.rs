@@ -50,7 +50,7 @@ impl Repository {
             return Ok(Left::Unfinished { detail: format!("a {what} is not finished") });
         }
         let tip = self.tip_of(&admin)?.unwrap_or_else(|| start.clone());
-        let index = self.private_index(&admin, path, &tip)?;
+        let index = self.private_index(Some(&admin), path, Some(&tip))?;
         if !index.unmerged.is_empty() {
             return Ok(Left::Unfinished {
                 detail: format!("conflicts are not resolved: {}", names(&index.unmerged)),

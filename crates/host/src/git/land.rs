@@ -138,7 +138,7 @@ impl Repository {
         if admin.join("index.lock").exists() {
             return some("a git command is running there, or left index.lock behind");
         }
-        let index = self.private_index(admin, folder, old)?;
+        let index = self.private_index(Some(admin), folder, Some(old))?;
         if index.remade {
             return some("its index is missing or cannot be read");
         }

@@ -26,14 +26,33 @@ const NOTES: [&str; 6] = [
 /// Repositories inside repositories inside repositories: further down nobody looks.
 const EMBEDDED_DEPTH_MAX: usize = 4;
 
+/// What it means that files are missing from a worktree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The agent deleted them.
+    IsWork,
+    /// They were not written yet.
+    IsHalfMade,
+}
+
 impl Repository {
     /// Removes the attempt's worktree, its administration and its branch. Commits and files that no ref of
-    /// ours keeps are first kept at a rescue ref, whose name is returned; ignored files are not kept. Fine when
-    /// parts or all of it are missing.
+    /// ours keeps are first kept at a rescue ref; ignored files are not. Returns the attempt's rescue ref, if it
+    /// has one. Fine when parts or all of it are missing.
     ///
     /// # Errors
     /// When git or the file system fails; whatever is not kept yet is still there.
     pub fn release_worktree(&self, attempt: AttemptId, path: &Path) -> Result<Option<String>, GitError> {
+        self.release(attempt, path, Missing::IsWork)
+    }
+
+    /// As [`release_worktree`](Self::release_worktree), for one that may never have been whole.
+    pub(crate) fn release(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        missing: Missing,
+    ) -> Result<Option<String>, GitError> {
         let admin = self.admin_of(path)?;
         let branch = self.recorded_branch(attempt);
         let branch_tip = match &branch {
@@ -59,17 +78,16 @@ impl Repository {
             },
         ];
         let kept = self.kept(&own)?;
-        let leftovers = match (&admin, tip.as_ref().or(branch_tip.as_ref())) {
-            (Some(admin), Some(tip)) => self.leftovers(attempt, admin, path, tip, &kept)?,
-            _ => None,
-        };
+        let base = tip.as_ref().or(branch_tip.as_ref());
+        let leftovers = self.leftovers(attempt, admin.as_deref(), path, base, missing)?;
         let loose = self.loose_tips(&tips, &kept)?;
-        let rescued = self.rescue_commit(&loose, leftovers, tip.as_ref())?;
+        let rescued = self.rescue_commit(&loose, leftovers, base)?;
 
         let turn = self.take_turn()?;
         let name = match &rescued {
             Some(commit) => Some(self.pin(&turn, "rescue", attempt, commit)?),
-            None => None,
+            // Repeated after a crash, the answer is the same.
+            None => self.pins("rescue", attempt)?.pop().map(|pinned| pinned.name),
         };
         set_aside(path)?;
         self.remove_admin(&turn, path)?;
@@ -96,26 +114,39 @@ impl Repository {
     fn leftovers(
         &self,
         attempt: AttemptId,
-        admin: &Path,
+        admin: Option<&Path>,
         path: &Path,
-        tip: &Oid,
-        kept: &[Pinned],
+        base: Option<&Oid>,
+        missing: Missing,
     ) -> Result<Option<Oid>, GitError> {
         if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             return Ok(None);
         }
-        let index = self.private_index(admin, path, tip)?;
+        // An agent may have deleted its administration and its branch: the files are still its work.
+        let index = self.private_index(admin, path, base)?;
         let tree = self.snapshot_with_embedded(path, &index, EMBEDDED_DEPTH_MAX)?;
-        if tree == self.tree_of(tip)? {
+        let nothing_to_keep = match base {
+            Some(base) => match missing {
+                Missing::IsWork => tree == self.tree_of(base)?,
+                Missing::IsHalfMade => self.changed_paths(base, &tree)?.iter().all(|(how, _)| *how == b'D'),
+            },
+            None => self.is_empty_tree(&tree)?,
+        };
+        if nothing_to_keep {
             return Ok(None);
         }
-        let ours: Vec<_> = ["attempts", "rescue"].into_iter().map(|kind| self.pins(kind, attempt)).collect();
-        for pin in ours.into_iter().collect::<Result<Vec<_>, _>>()?.iter().flatten() {
-            if kept.iter().any(|found| found.at == pin.at) && self.tree_of(&pin.at)? == tree {
-                return Ok(None);
+        for kind in ["attempts", "rescue"] {
+            for pin in self.pins(kind, attempt)? {
+                if self.tree_of(&pin.at)? == tree {
+                    return Ok(None);
+                }
             }
         }
         Ok(Some(tree))
+    }
+
+    fn is_empty_tree(&self, tree: &Oid) -> Result<bool, GitError> {
+        Ok(self.on_objects("ls-tree").args(["ls-tree", tree.as_str()]).run()?.stdout.is_empty())
     }
 
     /// Those of `tips` that cannot be reached from `kept` or from one another.

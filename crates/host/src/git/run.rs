@@ -311,7 +311,7 @@ fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<std::process::
         if Instant::now() >= deadline {
             return Err(out_of_time());
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

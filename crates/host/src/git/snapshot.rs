@@ -25,21 +25,27 @@ pub(crate) struct PrivateIndex {
 }
 
 impl Repository {
-    /// Copies the index in `admin`; one that is missing or unreadable is made from `tip` instead.
+    /// Copies the index in `admin`; one that is missing or unreadable is made from `tip` instead, or empty.
     pub(crate) fn private_index(
         &self,
-        admin: &Path,
+        admin: Option<&Path>,
         folder: &Path,
-        tip: &Oid,
+        tip: Option<&Oid>,
     ) -> Result<PrivateIndex, GitError> {
         let file = self.scratch("index");
-        let copied =
-            copy_index(&admin.join("index"), &file.0).map_err(|e| GitError::io("index", admin, &e))?;
+        let copied = match admin {
+            Some(admin) => {
+                copy_index(&admin.join("index"), &file.0).map_err(|e| GitError::io("index", admin, &e))?
+            }
+            None => false,
+        };
         if copied && let Ok(listing) = self.list_index(folder, &file.0) {
             return self.read_listing(folder, file, &listing, false);
         }
         let _ = fs::remove_file(&file.0);
-        self.on_files("read-tree", folder, &file.0).args(["read-tree", tip.as_str()]).run()?;
+        self.on_files("read-tree", folder, &file.0)
+            .args(["read-tree", tip.map_or("--empty", Oid::as_str)])
+            .run()?;
         let listing = self.list_index(folder, &file.0)?;
         self.read_listing(folder, file, &listing, true)
     }

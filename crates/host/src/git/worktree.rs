@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::id::{AttemptId, BranchName, Oid};
 
 use super::admin::settled;
+use super::release::Missing;
 use super::repository::{Repository, Turn};
 use super::run::GitError;
 
@@ -18,15 +19,16 @@ impl Repository {
     /// # Errors
     /// When git or the file system fails; a repeated call cleans up.
     pub fn add_worktree(&self, attempt: AttemptId, path: &Path, start: &Oid) -> Result<(), GitError> {
-        let admin = {
-            let turn = self.take_turn()?;
-            if let Some(admin) = self.admin_of(path)? {
-                // The index is the last thing written, under another name at first: with it all is there.
-                if admin.join("index").is_file() && points_to(path, &admin) {
-                    return Ok(());
-                }
+        if let Some(admin) = self.admin_of(path)? {
+            // The index is the last thing written, under another name at first: with it all is there.
+            if admin.join("index").is_file() && points_to(path, &admin) {
+                return Ok(());
             }
-            self.remove_half_made(&turn, attempt, path)?;
+        }
+        // Should anyone have worked in the remains, that is kept.
+        self.release(attempt, path, Missing::IsHalfMade)?;
+        let admin = {
+            let _turn = self.take_turn()?;
             let wanted = BranchName::new(&format!("ropewalk/{attempt}"))
                 .map_err(|error| GitError::new("worktree add", self.top(), error.to_string()))?;
             let branch = self.free_branch(&wanted)?;
@@ -84,21 +86,6 @@ impl Repository {
     fn new_admin(&self, path: &Path) -> Result<PathBuf, GitError> {
         let missing = || GitError::new("worktree add", self.top(), "the new worktree has no administration");
         self.admin_of(path)?.ok_or_else(missing)
-    }
-
-    fn remove_half_made(&self, turn: &Turn<'_>, attempt: AttemptId, path: &Path) -> Result<(), GitError> {
-        set_aside(path)?;
-        self.remove_admin(turn, path)?;
-        if let Some(branch) = self.recorded_branch(attempt)
-            && let Some(tip) = self.branch_tip(&branch)?
-        {
-            // The name becomes free again, the commit stays in case someone used it.
-            self.pin(turn, "rescue", attempt, &tip)?;
-            if self.checkouts_of(&branch.full_ref())?.is_empty() {
-                self.move_ref(turn, &branch.full_ref(), None, Some(&tip), "ropewalk: remove branch")?;
-            }
-        }
-        remove_aside(path)
     }
 
     /// Removes the administration of the worktree at `path`, and no other.

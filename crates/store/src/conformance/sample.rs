@@ -69,6 +69,7 @@ pub(super) fn prd(number: u32) -> Prd {
         wanted_branch: branch(&format!("feature/PRD-{number:03}")),
         branch: PrdBranch::Made { name: branch("feature/x-1"), at: oid('b') },
         settings: settings(),
+        has_own_key: true,
         is_collection: true,
         has_placeholders: true,
         created_at: Time(2_000 + i64::from(number)),

@@ -1,0 +1,11 @@
+//! The git part of the host, against real git.
+
+mod collect;
+mod discover;
+mod land;
+mod merge;
+mod refs;
+mod release;
+mod whole_way;
+mod worktree;
+mod world;
