@@ -79,7 +79,8 @@ impl Place {
         let folder = config.origin("agent.shell.command").and_then(config::Origin::folder);
         let folder = folder.unwrap_or(&self.folder).to_owned();
         settings.command = settings.command.map(|command| shell::anchor(&command, &folder));
-        if config.origin("attempt.require_change").is_none_or(|origin| origin.layer == Layer::Default) {
+        let is_default = |key| config.origin(key).is_none_or(|origin| origin.layer == Layer::Default);
+        if is_default("attempt.require_change") {
             settings.require_change = None;
         }
         settings

@@ -77,9 +77,10 @@ pub(super) static KEYS: [Key; 12] = [
         path: "base",
         kind: Kind::Branch,
         flag: Some(Flag { name: "--base", texts: |flags| one(&flags.base) }),
-        default: |_| Some(Value::Text("main".to_owned())),
-        example: None,
-        doc: "The branch that work starts from and that PRDs land on.",
+        default: |_| None,
+        example: Some("\"main\""),
+        doc: "The branch that work starts from and that PRDs land on; unset, the one that was checked out when the \
+        project was added.",
         apply: |effective, value| {
             effective.settings.base = value.text().and_then(|name| BranchName::new(&name).ok())
         },

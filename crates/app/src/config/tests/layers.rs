@@ -12,7 +12,7 @@ fn without_any_layer_the_defaults_are_in_force() {
         check_timeout_ms: Some(1_800_000),
         attempts_max: Some(3),
         env: BTreeMap::new(),
-        base: Some(BranchName::new("main").unwrap()),
+        base: None,
         auto_land: Some(false),
         on_dependency_failure: Some(OnDependencyFailure::Block),
         require_change: Some(true),

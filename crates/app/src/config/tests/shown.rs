@@ -20,8 +20,12 @@ fn a_shown_value_is_toml_whatever_is_in_it() {
         ..Flags::default()
     };
     let config = flags_and_env(&flags, &[]).unwrap();
-    let text: String =
-        config.entries().iter().map(|entry| format!("{} = {}\n", entry.key, entry.value)).collect();
+    let text: String = config
+        .entries()
+        .iter()
+        .filter(|e| !e.value.is_empty())
+        .map(|e| format!("{} = {}\n", e.key, e.value))
+        .collect();
     assert_eq!(project(&text).unwrap().settings(), config.settings(), "{text}");
 }
 
