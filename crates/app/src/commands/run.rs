@@ -35,19 +35,26 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
         }
         None => None,
     };
-    match find(&place.home)? {
-        Found::Serving(session) => attach(session, place, import, out),
-        Found::Free(lock) => {
-            let options = place.options(config.workers(), import.is_some())?;
-            let driver = Driver::begin_with(options, lock)?;
-            let interrupts = Interrupts::listen(stopper(driver.door()))?;
-            let mut session = Session::here(driver.door())?;
-            let ran = drive(&mut session, place, import, out, &interrupts);
-            // Its reader must be gone when the store is closed, or the store's log stays behind.
-            drop(session);
-            drop(driver.door().ask(ropewalk_core::command::Command::Stop));
-            driver.join()?;
-            ran
+    loop {
+        match find(&place.home)? {
+            Found::Serving(session) => {
+                // No board: the engine that we followed has ended before our work had. It is our turn then.
+                if let (imported, Some(board)) = attach(session, place, import.clone(), out)? {
+                    return Ok((imported, Some(board)));
+                }
+            }
+            Found::Free(lock) => {
+                let options = place.options(config.workers(), import.is_some())?;
+                let driver = Driver::begin_with(options, lock)?;
+                let interrupts = Interrupts::listen(stopper(driver.door()))?;
+                let mut session = Session::here(driver.door())?;
+                let ran = drive(&mut session, place, import, out, &interrupts);
+                // Its reader must be gone when the store is closed, or the store's log stays behind.
+                drop(session);
+                drop(driver.door().ask(ropewalk_core::command::Command::Stop));
+                driver.join()?;
+                return ran;
+            }
         }
     }
 }

@@ -74,7 +74,12 @@ impl Engine {
         for mut attempt in overdue {
             let id = attempt.id;
             match attempt.state {
-                AttemptState::Preparing | AttemptState::Running => {
+                // Making a worktree is ours to do, and slow for a large repository: ask again.
+                AttemptState::Preparing => {
+                    self.on_alive(id);
+                    step.effects.push(Effect::Start { attempt: id });
+                }
+                AttemptState::Running => {
                     attempt.state = AttemptState::Stopping { why: StopWhy::LeaseRanOut };
                     self.emit(step, Change::AttemptPut(Box::new(attempt)));
                     step.effects.push(Effect::Stop { attempt: id, at_once: true });
@@ -84,7 +89,7 @@ impl Engine {
                     let exit = Exit { kind: ExitKind::Lost, detail, tail: String::new() };
                     self.conclude(step, attempt, &exit, Some(why), None);
                 }
-                // Collecting is ours to do, and slow on a large repository: ask again.
+                // So is reading what it left.
                 AttemptState::Checking { .. } => {
                     self.on_alive(id);
                     step.effects.push(Effect::Collect { attempt: id });

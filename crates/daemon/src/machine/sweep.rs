@@ -19,10 +19,18 @@ impl Hand {
                 self.sweep_check(&name, candidate);
             } else if let Ok(attempt) = name.parse::<AttemptId>()
                 && !live.contains(&attempt)
+                && self.is_over(attempt)
             {
                 self.release(attempt);
             }
         }
+    }
+
+    /// The row decides, not only the list: attempts that began after the list was made are live too, and what
+    /// has no row is nothing that we know enough of to take it away.
+    fn is_over(&self, attempt: AttemptId) -> bool {
+        let row = self.history(attempt).ok().and_then(|history| history.this);
+        row.is_some_and(|row| row.state.is_finished())
     }
 
     /// A check's worktree is wanted only while its candidate is being checked.

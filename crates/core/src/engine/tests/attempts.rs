@@ -62,6 +62,7 @@ fn a_silent_attempt_is_stopped_after_one_lease_and_lost_after_two() {
     let mut bench = Bench::of(&[&[]]);
     let lease = bench.engine.limits().lease_ms;
     assert_eq!(bench.engine.next_timer(), Some(Time(0).plus_ms(lease)));
+    let _ = bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None });
     let _ = bench.after_ms(lease - 1).feed(Event::AttemptAlive { attempt: attempt(1, 1) });
     assert_eq!(bench.after_ms(1).feed(Event::Tick), Step::default());
     let stop = Effect::Stop { attempt: attempt(1, 1), at_once: true };
@@ -70,6 +71,15 @@ fn a_silent_attempt_is_stopped_after_one_lease_and_lost_after_two() {
     assert_eq!(step.effects, [Effect::Release { attempt: attempt(1, 1) }]);
     assert_eq!((bench.task(1).tally.losses, bench.task(1).tally.failures), (1, 0));
     assert!(is_ready_later(bench.task(1), bench.now));
+}
+
+#[test]
+fn an_attempt_whose_worktree_takes_long_is_asked_for_again_and_not_stopped() {
+    let mut bench = Bench::of(&[&[]]);
+    let lease = bench.engine.limits().lease_ms;
+    let again = bench.after_ms(lease).feed(Event::Tick);
+    assert_eq!((again.changes, again.effects), (vec![], vec![start(1, 1)]));
+    assert_eq!(bench.state(1), "leased");
 }
 
 #[test]
