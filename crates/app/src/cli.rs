@@ -145,6 +145,15 @@ Examples:
 A task in a worktree lands on the branch of the project's single tasks; `ropewalk prd land TASKS` takes it to the
 base. A plain command has nothing to land.")]
     Add(TaskAdd),
+    /// Make a task that has not started wait for another one as well.
+    #[command(after_help = "Example:\n  ropewalk task after 7 --on 3")]
+    After {
+        #[command(flatten)]
+        name: Name,
+        /// The task to wait for.
+        #[arg(long, value_name = "ID")]
+        on: String,
+    },
     /// List tasks.
     #[command(after_help = "Example:\n  ropewalk task list --state parked")]
     List(TaskList),
@@ -203,6 +212,9 @@ pub(crate) enum Prd {
     /// Show one PRD with its stories.
     #[command(after_help = "Example:\n  ropewalk prd show PRD-001")]
     Show(Name),
+    /// Show in which order its open stories can be worked off.
+    #[command(after_help = "Example:\n  ropewalk prd plan PRD-001")]
+    Plan(Name),
     /// Let a draft run.
     #[command(after_help = "Example:\n  ropewalk prd approve PRD-001")]
     Approve(Name),

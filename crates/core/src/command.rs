@@ -35,6 +35,11 @@ pub enum Command {
         partial: bool,
     },
     AddTasks(Box<AddTasks>),
+    /// Makes a task that has not started wait for another one as well.
+    AddDependency {
+        task: TaskId,
+        on: TaskId,
+    },
     Cancel {
         tasks: Vec<TaskId>,
     },

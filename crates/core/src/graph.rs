@@ -1,14 +1,10 @@
 //! Dependency graphs. Knows numbered nodes and edges "node depends on dependency"; unaware of stories, tasks
 //! and what a node stands for.
 //!
-//! [`Graph`] is built once, asked, and thrown away. [`LiveGraph`] changes while work goes on. Nothing here
+//! A [`Graph`] is built once, asked, and thrown away; the engine keeps the live counts itself. Nothing here
 //! recurses: a chain of a million nodes needs no more stack than a chain of two.
 
-mod live;
-
 use std::sync::Arc;
-
-pub use live::LiveGraph;
 
 /// A graph over the nodes `0..n` in compressed sparse rows: one allocation per array.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ pub mod event;
 pub mod graph;
 pub mod id;
 pub mod limits;
+pub mod plan;
 pub mod port;
 pub mod prd;
 pub mod priority;

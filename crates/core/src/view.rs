@@ -233,6 +233,20 @@ impl PrdView {
     }
 }
 
+/// In which order a PRD's open stories can be worked off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanView {
+    pub prd: String,
+    /// Stories that are open.
+    pub stories: usize,
+    /// Fewer steps are not possible, whatever the number of workers.
+    pub longest_chain: usize,
+    /// More workers than this stay idle.
+    pub max_parallelism: usize,
+    /// Ids; each batch depends on earlier ones only.
+    pub batches: Vec<Vec<String>>,
+}
+
 /// One task in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskLine {

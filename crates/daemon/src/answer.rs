@@ -1,19 +1,22 @@
 //! Turns requests into commands and views. Resolves names; has no rules of its own.
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use ropewalk_core::command::{AddTasks, Answer, Command, Place, Refusal, RefusalKind};
 use ropewalk_core::engine::{Engine, Why};
+use ropewalk_core::graph::PlanCache;
 use ropewalk_core::id::{PrdKey, PrdNumber, ProjectId, StoryId, TaskId};
+use ropewalk_core::plan;
 use ropewalk_core::port::{NoteFilter, PrdFilter, Read, StoreError, TaskFilter};
 use ropewalk_core::priority::Priority;
 use ropewalk_core::row::Prd;
 use ropewalk_core::search::Query;
 use ropewalk_core::settings::Settings;
-use ropewalk_core::task::{DoneHow, Task, TaskState};
+use ropewalk_core::task::{DoneHow, Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
 use ropewalk_core::view::{
-    AttemptLine, Board, NoteLine, PrdLine, PrdView, StoryLine, TaskLine, TaskView, name_of,
+    AttemptLine, Board, NoteLine, PlanView, PrdLine, PrdView, StoryLine, TaskLine, TaskView, name_of,
 };
 use ropewalk_store::SqliteReader;
 
@@ -29,6 +32,8 @@ pub(crate) trait Desk {
     fn wait(&mut self, seen: u64, timeout: Duration) -> bool;
     fn why(&mut self, task: TaskId) -> Result<Option<Why>, Refusal>;
     fn reader(&self) -> &SqliteReader;
+    /// Plans of states that were asked for before.
+    fn plans(&mut self) -> MutexGuard<'_, PlanCache>;
 }
 
 /// A running engine, and a reader of its store.
@@ -60,6 +65,10 @@ impl Desk for DoorDesk {
 
     fn reader(&self) -> &SqliteReader {
         &self.reader
+    }
+
+    fn plans(&mut self) -> MutexGuard<'_, PlanCache> {
+        self.door.plans()
     }
 }
 
@@ -109,6 +118,10 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
             let command = scope.new_tasks(desk, *request)?;
             done(desk.command(Command::AddTasks(Box::new(command))))
         }
+        Request::AddDependency { task, on } => {
+            let (task, on) = (scope.task(desk, &task)?.id, scope.task(desk, &on)?.id);
+            done(desk.command(Command::AddDependency { task, on }))
+        }
         Request::Cancel { tasks } => {
             let tasks =
                 tasks.iter().map(|name| Ok(scope.task(desk, name)?.id)).collect::<Result<_, Refusal>>()?;
@@ -145,6 +158,10 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
         Request::Prd { prd } => {
             let number = scope.prd(desk, &prd)?.number;
             prd_view(desk.reader(), number)
+        }
+        Request::Plan { prd } => {
+            let prd = scope.prd(desk, &prd)?;
+            plan_view(desk, &prd)
         }
         Request::Search { text } => search(desk.reader(), &text),
         Request::Export { prd } => {
@@ -304,6 +321,35 @@ fn prd_view(reader: &SqliteReader, number: PrdNumber) -> Result<Response, Refusa
         lines.push(StoryLine::of(story, task, first));
     }
     Ok(Response::Prd(Box::new(PrdView::of(&prd, &content, &progress, lines))))
+}
+
+fn plan_view(desk: &mut dyn Desk, prd: &Prd) -> Result<Response, Refusal> {
+    let filter = TaskFilter {
+        project: None,
+        prd: Some(prd.number),
+        states: Vec::new(),
+        after: None,
+        limit: usize::MAX,
+    };
+    let mut tasks = desk.reader().tasks(&filter).map_err(store_failed)?;
+    tasks.retain(|task| task.kind != TaskKind::Land);
+    let made = desk.plans().plan(plan::state_hash(&tasks), || plan::plan(&tasks));
+    let made = made.map_err(|cycle| {
+        let text = format!("the stored dependencies of {} hold a cycle of {} tasks", prd.key, cycle.len());
+        Refusal::new(RefusalKind::Failed, text)
+    })?;
+    let open = plan::open_tasks(&tasks);
+    let name = |node: &u32| {
+        let task = open[*node as usize];
+        task.story.as_ref().map_or_else(|| task.id.to_string(), ToString::to_string)
+    };
+    Ok(Response::Plan(Box::new(PlanView {
+        prd: prd.key.to_string(),
+        stories: open.len(),
+        longest_chain: made.longest_chain(),
+        max_parallelism: made.max_parallelism(),
+        batches: made.batches.iter().map(|batch| batch.iter().map(name).collect()).collect(),
+    })))
 }
 
 fn search(reader: &SqliteReader, text: &str) -> Result<Response, Refusal> {

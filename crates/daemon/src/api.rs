@@ -4,7 +4,7 @@
 use ropewalk_core::command::{Done, Refusal};
 use ropewalk_core::id::BranchName;
 use ropewalk_core::settings::Settings;
-use ropewalk_core::view::{Board, NoteLine, PrdLine, PrdView, TaskLine, TaskView};
+use ropewalk_core::view::{Board, NoteLine, PlanView, PrdLine, PrdView, TaskLine, TaskView};
 use serde::{Deserialize, Serialize};
 
 /// A question and where it is asked from.
@@ -43,6 +43,11 @@ pub enum Request {
         partial: bool,
     },
     AddTasks(Box<NewTasks>),
+    /// Makes a task that has not started wait for another one as well.
+    AddDependency {
+        task: String,
+        on: String,
+    },
     Cancel {
         tasks: Vec<String>,
     },
@@ -68,6 +73,10 @@ pub enum Request {
         states: Vec<String>,
     },
     Prd {
+        prd: String,
+    },
+    /// In which order the PRD's open stories can be worked off.
+    Plan {
         prd: String,
     },
     Search {
@@ -125,6 +134,7 @@ pub enum Response {
     Board(Box<Board>),
     Prds(Vec<PrdLine>),
     Prd(Box<PrdView>),
+    Plan(Box<PlanView>),
     Text(String),
     Tasks(Vec<TaskLine>),
     Task(Box<TaskView>),

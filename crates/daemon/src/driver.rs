@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ropewalk_core::command::{Answer, Command, Refusal, RefusalKind};
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{Event, ReplyTo};
+use ropewalk_core::graph::PlanCache;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::port::{Read, StoreError};
 use ropewalk_core::time::Time;
@@ -65,6 +66,7 @@ pub struct Driver {
 pub struct Door {
     inbox: SyncSender<Message>,
     pulse: Arc<Pulse>,
+    plans: Arc<Mutex<PlanCache>>,
     home: PathBuf,
 }
 
@@ -136,7 +138,7 @@ impl Driver {
         // Before any thread of ours: making a private socket narrows the whole process's umask for a moment.
         let socket = crate::ipc::bind(&options.home).map_err(DriverError::Machine)?;
         let machine = Machine::open(&options, &store, inbox.clone()).map_err(DriverError::Machine)?;
-        let door = Door { inbox, pulse, home: options.home.clone() };
+        let door = Door { inbox, pulse, plans: Arc::default(), home: options.home.clone() };
         let listener = crate::ipc::listen(socket, &door).map_err(DriverError::Machine)?;
         let crank =
             Crank { options, pulse: Arc::clone(&door.pulse), store, messages, machine, next_reply: 0 };
@@ -201,6 +203,12 @@ impl Door {
     /// When the database cannot be opened.
     pub fn reader(&self) -> Result<SqliteReader, StoreError> {
         SqliteReader::open(&database(&self.home))
+    }
+
+    /// Plans that were asked for before, shared by all who ask.
+    pub(crate) fn plans(&self) -> MutexGuard<'_, PlanCache> {
+        // A cache is whole after any panic: its one change is a push.
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn home(&self) -> &Path {

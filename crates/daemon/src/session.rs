@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ropewalk_core::command::{Answer, Command, Refusal, RefusalKind};
 use ropewalk_core::effect::Effect;
 use ropewalk_core::engine::{Engine, Why};
 use ropewalk_core::event::{Event, ReplyTo};
+use ropewalk_core::graph::PlanCache;
 use ropewalk_core::id::TaskId;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::port::{Read, StoreError, World};
@@ -170,6 +172,7 @@ pub struct Alone {
     // In this order on drop: the writer's connection last, so that no log stays behind, and then the lock.
     reader: SqliteReader,
     store: SqliteStore,
+    plans: Mutex<PlanCache>,
     _lock: EngineLock,
 }
 
@@ -177,7 +180,7 @@ impl Alone {
     fn open(home: &Path, lock: EngineLock) -> Result<Alone, SessionError> {
         let store = SqliteStore::open(&database(home))?;
         let reader = store.reader()?;
-        Ok(Alone { live: None, reader, store, _lock: lock })
+        Ok(Alone { live: None, reader, store, plans: Mutex::default(), _lock: lock })
     }
 
     fn live(&mut self) -> Result<(&mut Engine, &mut SqliteStore, Time), Refusal> {
@@ -251,5 +254,9 @@ impl Desk for Alone {
 
     fn reader(&self) -> &SqliteReader {
         &self.reader
+    }
+
+    fn plans(&mut self) -> MutexGuard<'_, PlanCache> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn prd(command: &Prd, out: &Out) -> Result<u8, Failure> {
         Prd::Import(import) => import_file(&place, import, out),
         Prd::List(list) => show_list(&place, list, out),
         Prd::Show(name) => show(&place, &name.id, out),
+        Prd::Plan(name) => plan(&place, &name.id, out),
         Prd::Approve(name) => change(Request::Approve { prd: name.id.clone() }),
         Prd::Abandon { name, reason } => {
             change(Request::Abandon { prd: name.id.clone(), reason: reason.clone() })
@@ -269,6 +270,23 @@ pub(crate) fn story_table(prd: &PrdView) -> String {
         ]
     });
     table(&["story", "task", "state", "attempts", "time", "commit", "title"], rows)
+}
+
+fn plan(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
+    let plan = match ask(&mut Session::open(&place.home)?, place, Request::Plan { prd: name.to_owned() })? {
+        Response::Plan(plan) => *plan,
+        response => return Err(unexpected(&response)),
+    };
+    if out.is_json() {
+        out.json(&plan);
+        return Ok(0);
+    }
+    for (number, batch) in (1..).zip(&plan.batches) {
+        out.say(&inert(&format!("{number:>4}  {}", batch.join(" "))));
+    }
+    let (stories, chain, wide) = (plan.stories, plan.longest_chain, plan.max_parallelism);
+    out.say(&format!("{stories} open stories in {chain} batches; more than {wide} workers would stay idle"));
+    Ok(0)
 }
 
 fn search(place: &Place, text: &str, out: &Out) -> Result<u8, Failure> {

@@ -16,6 +16,11 @@ pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     match command {
         Task::Add(task) => add(&place, task, out),
+        Task::After { name, on } => {
+            let request = Request::AddDependency { task: name.id.clone(), on: on.clone() };
+            tell_done(&done(&mut Session::open(&place.home)?, &place, request)?, out);
+            Ok(0)
+        }
         Task::List(filter) => list(&place, filter, out),
         Task::Show(name) => show(&place, &name.id, out),
     }

@@ -19,6 +19,7 @@ impl Engine {
     pub(super) fn on_command(&mut self, step: &mut Step, command: Command, known: Known) -> Answer {
         let stories = known.stories.clone();
         let prds = known.prds.clone();
+        let stored = known.tasks.clone();
         let naming = Naming { free_key: known.free_key.clone(), source: known.source.clone() };
         self.admit(step, known);
         match command {
@@ -31,6 +32,7 @@ impl Engine {
             Command::Complete { prd, force } => self.complete_asked(step, prd, force),
             Command::Land { prd, partial } => self.land_asked(step, prd, partial),
             Command::AddTasks(add) => self.add_tasks(step, *add),
+            Command::AddDependency { task, on } => self.add_dependency(step, task, on, &stored),
             Command::Cancel { tasks } => self.cancel(step, &tasks),
             Command::Retry { task } => self.retry(step, task),
             Command::Focus { on } => Ok(self.set_focus(step, on)),

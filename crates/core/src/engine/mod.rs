@@ -9,6 +9,7 @@ mod apply;
 mod attempts;
 mod check;
 mod commands;
+mod dependencies;
 mod import;
 mod landing;
 mod recover;
@@ -193,6 +194,7 @@ impl Engine {
         match command {
             Command::ImportPrd(_) => Wants::Import { next: self.last_prd + 1 },
             Command::AddTasks(add) => absent(&add.after),
+            Command::AddDependency { task, on } => Wants::Tasks(vec![*task, *on]),
             Command::Cancel { tasks } => absent(tasks),
             // What a cancelled task depends on may have been cancelled too, and be forgotten.
             Command::Retry { task } => match self.tasks.get(task).map(|live| &live.task) {

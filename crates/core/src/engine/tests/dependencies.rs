@@ -76,3 +76,31 @@ fn a_task_named_twice_to_come_after_counts_once() {
     assert_eq!(bench.task(2).depends_on, [TaskId(1)]);
     assert_eq!(bench.succeeds(attempt(1, 1)), [start(2, 1)]);
 }
+
+#[test]
+fn a_dependency_added_later_holds_the_task_back_until_it_is_done() {
+    let mut bench = Bench::with(Settings::default());
+    bench.ask(Command::SetSlots { slots: 0 }).expect("set");
+    bench.add(folder(), &[]);
+    bench.add(folder(), &[]);
+    bench.ask(Command::AddDependency { task: TaskId(1), on: TaskId(2) }).expect("no cycle");
+    assert_eq!((bench.state(1), bench.state(2)), ("blocked", "ready"));
+    bench.ask(Command::SetSlots { slots: 1 }).expect("set");
+    let _ = bench.feed(Event::Tick);
+    bench.exits(attempt(2, 1), ExitKind::Success);
+    assert_eq!(bench.state(1), "leased");
+}
+
+#[test]
+fn a_dependency_that_closes_a_circle_is_refused_with_the_way_round() {
+    let mut bench = Bench::with(Settings::default());
+    bench.ask(Command::SetSlots { slots: 0 }).expect("set");
+    bench.add(folder(), &[]);
+    bench.add(folder(), &[1]);
+    bench.add(folder(), &[2]);
+    let refused = bench.ask(Command::AddDependency { task: TaskId(1), on: TaskId(3) }).expect_err("a circle");
+    assert!(refused.text.contains("1 -> 3 -> 2 -> 1"), "{}", refused.text);
+    let itself = bench.ask(Command::AddDependency { task: TaskId(1), on: TaskId(1) }).expect_err("itself");
+    assert!(itself.text.contains("1 -> 1"), "{}", itself.text);
+    assert!(bench.ask(Command::AddDependency { task: TaskId(1), on: TaskId(9) }).is_err());
+}
