@@ -2,7 +2,7 @@
 //! exit code by kind.
 
 use ropewalk_core::command::{Refusal, RefusalKind};
-use ropewalk_daemon::api::FaultLine;
+use ropewalk_daemon::api::{FaultLine, Response};
 use ropewalk_daemon::driver::DriverError;
 use ropewalk_daemon::session::SessionError;
 use ropewalk_host::lock::LockError;
@@ -35,6 +35,11 @@ impl Failure {
     /// The machine or we ourselves failed.
     pub(crate) fn broken(text: impl Into<String>) -> Failure {
         Failure::new("failed", 1, text)
+    }
+
+    /// A defect of ours: the answer does not fit the question.
+    pub(crate) fn unexpected(response: &Response) -> Failure {
+        Failure::broken(format!("the engine gave another kind of answer than was asked for: {response:?}"))
     }
 
     /// The input is wrong.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ropewalk_core::command::Done;
 use ropewalk_core::settings::Settings;
-use ropewalk_daemon::api::Request;
-use ropewalk_daemon::driver::Options;
+use ropewalk_daemon::api::{Request, Response};
+use ropewalk_daemon::door::Options;
 use ropewalk_daemon::session::Session;
 use ropewalk_host::git::{Discovered, RepositoryFault, discover};
 use ropewalk_host::shell;
@@ -101,13 +102,29 @@ impl Place {
         })
     }
 
+    /// Asks from here; a refusal is a failure.
+    pub(crate) fn ask(&self, session: &mut Session, request: Request) -> Result<Response, Failure> {
+        match session.ask(self.common_dir().as_deref(), request)? {
+            Response::Refused(refusal) => Err(refusal.into()),
+            response => Ok(response),
+        }
+    }
+
+    /// Asks from here for a change.
+    pub(crate) fn done(&self, session: &mut Session, request: Request) -> Result<Done, Failure> {
+        match self.ask(session, request)? {
+            Response::Done(done) => Ok(done),
+            response => Err(Failure::unexpected(&response)),
+        }
+    }
+
     /// Makes the repository known, with its settings of this moment.
     pub(crate) fn add_project(&self, session: &mut Session) -> Result<(), Failure> {
         let found = self.repository()?;
         let settings = self.project_settings()?;
         let top = found.top.to_string_lossy().into_owned();
         let request = Request::AddProject { top, base: found.base.clone(), settings };
-        crate::commands::done(session, self, request)?;
+        self.done(session, request)?;
         Ok(())
     }
 

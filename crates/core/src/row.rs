@@ -20,6 +20,9 @@ pub struct Project {
     pub created_at: Time,
 }
 
+/// The key of a project's collection of single tasks.
+pub const COLLECTION_KEY: &str = "TASKS";
+
 /// The part of a PRD that lives in the engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prd {

@@ -21,7 +21,7 @@ use ropewalk_core::view::{
 use ropewalk_store::SqliteReader;
 
 use crate::api::{Ask, NewTasks, Request, Response};
-use crate::driver::Door;
+use crate::door::Door;
 use crate::import;
 
 /// Where requests are answered: a running engine, or one that exists for this question only.

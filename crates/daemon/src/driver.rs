@@ -1,48 +1,21 @@
 //! The loop: events in, one commit a turn, then effects and answers. Owns the engine; nobody else touches it.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ropewalk_core::command::{Answer, Command, Refusal, RefusalKind};
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{Event, ReplyTo};
-use ropewalk_core::graph::PlanCache;
-use ropewalk_core::limits::Limits;
 use ropewalk_core::port::{Read, StoreError};
 use ropewalk_core::time::Time;
 use ropewalk_core::turn::{start, turn};
 use ropewalk_host::clock::Clock;
 use ropewalk_host::lock::{EngineLock, LockError, acquire};
-use ropewalk_store::{SqliteReader, SqliteStore};
+use ropewalk_store::SqliteStore;
 
+use crate::door::{Ask, Door, Message, Options, Pulse, database};
 use crate::machine::Machine;
-
-/// How to run an engine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub home: PathBuf,
-    pub limits: Limits,
-    pub slots: u32,
-    /// Start with no PRD in focus, until somebody names one.
-    pub focus_on_nothing: bool,
-    /// The argument vector that starts a worker.
-    pub worker_program: Vec<OsString>,
-}
-
-/// What the loop is told.
-pub(crate) enum Message {
-    Event(Event),
-    Command {
-        command: Box<Command>,
-        reply: Sender<Answer>,
-    },
-    /// A look at the live state, between two turns.
-    Ask(Ask),
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -59,62 +32,6 @@ pub enum DriverError {
 pub struct Driver {
     door: Door,
     thread: Option<JoinHandle<Result<(), DriverError>>>,
-}
-
-/// The way into a running engine: cheap to clone.
-#[derive(Clone)]
-pub struct Door {
-    inbox: SyncSender<Message>,
-    pulse: Arc<Pulse>,
-    plans: Arc<Mutex<PlanCache>>,
-    home: PathBuf,
-}
-
-impl std::fmt::Debug for Door {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("home", &self.home).finish_non_exhaustive()
-    }
-}
-
-/// Counts turns that changed something, so that watchers wait for news instead of looking again and again.
-#[derive(Debug, Default)]
-struct Pulse {
-    state: Mutex<Beat>,
-    changed: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Beat {
-    count: u64,
-    has_ended: bool,
-}
-
-impl Pulse {
-    fn beat(&self) -> u64 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.count += 1;
-        self.changed.notify_all();
-        state.count
-    }
-
-    fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until there is news after `seen`, at most `timeout`. `false`: the engine has ended.
-    fn wait(&self, seen: u64, timeout: Duration) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = |beat: &mut Beat| beat.count <= seen && !beat.has_ended;
-        let (state, _) =
-            self.changed.wait_timeout_while(state, timeout, is_old).unwrap_or_else(PoisonError::into_inner);
-        !state.has_ended
-    }
-}
-
-/// The path of a state folder's database.
-pub fn database(home: &Path) -> PathBuf {
-    home.join("ropewalk.db")
 }
 
 impl Driver {
@@ -134,14 +51,12 @@ impl Driver {
     pub fn begin_with(options: Options, lock: EngineLock) -> Result<Driver, DriverError> {
         let store = SqliteStore::open(&database(&options.home))?;
         let (inbox, messages) = sync_channel(options.limits.events_waiting_max);
-        let pulse = Arc::new(Pulse::default());
         // Before any thread of ours: making a private socket narrows the whole process's umask for a moment.
         let socket = crate::ipc::bind(&options.home).map_err(DriverError::Machine)?;
         let machine = Machine::open(&options, &store, inbox.clone()).map_err(DriverError::Machine)?;
-        let door = Door { inbox, pulse, plans: Arc::default(), home: options.home.clone() };
+        let door = Door::new(inbox, options.home.clone());
         let listener = crate::ipc::listen(socket, &door).map_err(DriverError::Machine)?;
-        let crank =
-            Crank { options, pulse: Arc::clone(&door.pulse), store, messages, machine, next_reply: 0 };
+        let crank = Crank { options, pulse: door.pulse(), store, messages, machine, next_reply: 0 };
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
@@ -166,53 +81,6 @@ impl Driver {
     pub fn join(mut self) -> Result<(), DriverError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|_| Err(DriverError::Machine("the engine's thread panicked".into())))
-    }
-}
-
-impl Door {
-    /// Asks for something and waits for the answer, which follows its commit.
-    pub fn ask(&self, command: Command) -> Answer {
-        let gone = || Refusal::new(RefusalKind::Busy, "the engine has ended");
-        let (reply, answer) = channel();
-        self.inbox.send(Message::Command { command: Box::new(command), reply }).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
-    }
-
-    /// Looks at the live state between two turns; `None` when the engine has ended.
-    pub fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Engine, Time, u64) -> T + Send + 'static,
-    ) -> Option<T> {
-        let (reply, answer) = channel();
-        let ask = Message::Ask(Box::new(move |engine, now, pulse| {
-            // The asker may have gone: nobody is left to tell.
-            let _ = reply.send(look(engine, now, pulse));
-        }));
-        self.inbox.send(ask).ok()?;
-        answer.recv().ok()
-    }
-
-    /// Waits for news after `seen`; `false` when the engine has ended.
-    pub fn wait(&self, seen: u64, timeout: Duration) -> bool {
-        self.pulse.wait(seen, timeout)
-    }
-
-    /// A reader of the store.
-    ///
-    /// # Errors
-    /// When the database cannot be opened.
-    pub fn reader(&self) -> Result<SqliteReader, StoreError> {
-        SqliteReader::open(&database(&self.home))
-    }
-
-    /// Plans that were asked for before, shared by all who ask.
-    pub(crate) fn plans(&self) -> MutexGuard<'_, PlanCache> {
-        // A cache is whole after any panic: its one change is a push.
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn home(&self) -> &Path {
-        &self.home
     }
 }
 
@@ -314,16 +182,5 @@ impl Crank {
                 events.push(Event::Command { reply_to, command });
             }
         }
-    }
-}
-
-/// A look at the engine, the time and the pulse.
-type Ask = Box<dyn FnOnce(&Engine, Time, u64) + Send>;
-
-/// Sends an event to the loop, waiting while its inbox is full: back-pressure. After the engine's end there is
-/// nobody to tell, and recovery will find the fact itself.
-pub(crate) fn tell(inbox: &SyncSender<Message>, event: Event) {
-    if let Err(TrySendError::Full(message)) = inbox.try_send(Message::Event(event)) {
-        let _ = inbox.send(message);
     }
 }

@@ -12,7 +12,7 @@ use ropewalk_host::socket;
 
 use crate::answer::{DoorDesk, answer};
 use crate::api::{Ask, Response};
-use crate::driver::Door;
+use crate::door::Door;
 
 /// The longest request: a PRD file of the greatest size with every byte escaped.
 const LINE_BYTES_MAX: u64 = 600 << 20;

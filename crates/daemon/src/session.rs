@@ -23,7 +23,7 @@ use ropewalk_store::{SqliteReader, SqliteStore};
 
 use crate::answer::{Desk, DoorDesk, answer, is_for_engine};
 use crate::api::{Ask, Request, Response};
-use crate::driver::{Door, database};
+use crate::door::{Door, database};
 use crate::ipc;
 
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,12 @@ pub(crate) fn config(command: &cli::Config, out: &Out) -> Result<u8, Failure> {
         cli::Config::Show { origin } => show(*origin, out),
         cli::Config::Path => path(out),
         cli::Config::Reference => {
-            out.text(&config::reference());
+            let text = config::reference();
+            if out.is_json() {
+                out.json(&text)
+            } else {
+                out.text(&text)
+            }
             Ok(0)
         }
     }

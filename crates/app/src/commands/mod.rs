@@ -12,14 +12,9 @@ mod task;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
-use ropewalk_core::command::Done;
-use ropewalk_daemon::api::{Request, Response};
-use ropewalk_daemon::session::Session;
-
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 use crate::out::Out;
-use crate::place::Place;
 
 /// Carries a command out; the value is the exit code.
 pub(crate) fn dispatch(cli: Cli, out: &Out) -> Result<u8, Failure> {
@@ -38,24 +33,4 @@ pub(crate) fn dispatch(cli: Cli, out: &Out) -> Result<u8, Failure> {
         Command::Completions { shell } => generate::completions(shell, out),
         Command::Man { folder } => generate::man(&folder, out),
     }
-}
-
-/// Asks; a refusal is a failure.
-pub(crate) fn ask(session: &mut Session, place: &Place, request: Request) -> Result<Response, Failure> {
-    match session.ask(place.common_dir().as_deref(), request)? {
-        Response::Refused(refusal) => Err(refusal.into()),
-        response => Ok(response),
-    }
-}
-
-/// Asks for a change.
-pub(crate) fn done(session: &mut Session, place: &Place, request: Request) -> Result<Done, Failure> {
-    match ask(session, place, request)? {
-        Response::Done(done) => Ok(done),
-        response => Err(unexpected(&response)),
-    }
-}
-
-pub(crate) fn unexpected(response: &Response) -> Failure {
-    Failure::broken(format!("the engine gave another kind of answer than was asked for: {response:?}"))
 }

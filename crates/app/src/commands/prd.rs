@@ -17,7 +17,6 @@ use serde_json::json;
 
 use super::run::absolute;
 use super::watch::{Interrupts, follow, stopper};
-use super::{ask, done, unexpected};
 use crate::cli::{Prd, PrdImport, PrdList, Set};
 use crate::failure::{Failure, INTERRUPTED, WAITS_FOR_PERSON};
 use crate::out::{Out, inert};
@@ -27,7 +26,7 @@ use crate::table::{span, table};
 pub(crate) fn prd(command: &Prd, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     let change = |request| -> Result<u8, Failure> {
-        let done = done(&mut Session::open(&place.home)?, &place, request)?;
+        let done = place.done(&mut Session::open(&place.home)?, request)?;
         tell_done(&done, out);
         Ok(0)
     };
@@ -124,7 +123,7 @@ fn import_file(place: &Place, import: &PrdImport, out: &Out) -> Result<u8, Failu
     let source = read.source.clone();
     let mut session = Session::open(&place.home)?;
     place.add_project(&mut session)?;
-    match ask(&mut session, place, Request::Import(read))? {
+    match place.ask(&mut session, Request::Import(read))? {
         Response::Done(Done::Imported(imported)) => {
             if out.is_json() {
                 out.json(&imported);
@@ -135,7 +134,7 @@ fn import_file(place: &Place, import: &PrdImport, out: &Out) -> Result<u8, Failu
             Ok(0)
         }
         Response::Faults(faults) => Err(Failure::document(&source, faults)),
-        response => Err(unexpected(&response)),
+        response => Err(Failure::unexpected(&response)),
     }
 }
 
@@ -177,7 +176,7 @@ fn show_list(place: &Place, list: &PrdList, out: &Out) -> Result<u8, Failure> {
     match session.ask(scope.as_deref(), Request::Prds { states: list.state.clone() })? {
         Response::Prds(prds) => tell_prds(&prds, out),
         Response::Refused(refusal) => return Err(refusal.into()),
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     }
     Ok(0)
 }
@@ -204,9 +203,9 @@ fn tell_prds(prds: &[PrdLine], out: &Out) {
 }
 
 pub(crate) fn view(session: &mut Session, place: &Place, name: &str) -> Result<PrdView, Failure> {
-    match ask(session, place, Request::Prd { prd: name.to_owned() })? {
+    match place.ask(session, Request::Prd { prd: name.to_owned() })? {
         Response::Prd(prd) => Ok(*prd),
-        response => Err(unexpected(&response)),
+        response => Err(Failure::unexpected(&response)),
     }
 }
 
@@ -273,9 +272,9 @@ pub(crate) fn story_table(prd: &PrdView) -> String {
 }
 
 fn plan(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
-    let plan = match ask(&mut Session::open(&place.home)?, place, Request::Plan { prd: name.to_owned() })? {
+    let plan = match place.ask(&mut Session::open(&place.home)?, Request::Plan { prd: name.to_owned() })? {
         Response::Plan(plan) => *plan,
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     };
     if out.is_json() {
         out.json(&plan);
@@ -290,17 +289,17 @@ fn plan(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
 }
 
 fn search(place: &Place, text: &str, out: &Out) -> Result<u8, Failure> {
-    match ask(&mut Session::open(&place.home)?, place, Request::Search { text: text.to_owned() })? {
+    match place.ask(&mut Session::open(&place.home)?, Request::Search { text: text.to_owned() })? {
         Response::Prds(prds) => tell_prds(&prds, out),
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     }
     Ok(0)
 }
 
 fn export(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
-    match ask(&mut Session::open(&place.home)?, place, Request::Export { prd: name.to_owned() })? {
+    match place.ask(&mut Session::open(&place.home)?, Request::Export { prd: name.to_owned() })? {
         Response::Text(text) => out.text(&text),
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     }
     Ok(0)
 }
@@ -341,7 +340,7 @@ fn land_and_wait(
     out: &Out,
     interrupts: &Interrupts,
 ) -> Result<TaskId, Failure> {
-    let Done::Tasks { tasks } = done(session, place, request)? else {
+    let Done::Tasks { tasks } = place.done(session, request)? else {
         return Err(Failure::broken("the landing has no task"));
     };
     let task = tasks.first().copied().ok_or_else(|| Failure::broken("the landing has no task"))?;

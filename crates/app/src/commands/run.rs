@@ -9,8 +9,8 @@ use ropewalk_daemon::driver::Driver;
 use ropewalk_daemon::session::{Found, Session, find};
 use serde_json::json;
 
+use super::prd;
 use super::watch::{Interrupts, follow, stopper};
-use super::{ask, done, prd};
 use crate::cli::Run;
 use crate::failure::{Failure, INTERRUPTED, WAITS_FOR_PERSON};
 use crate::out::{Out, inert};
@@ -75,7 +75,7 @@ fn drive(
     let imported = match import {
         Some(import) => {
             let imported = send(session, place, import, out)?;
-            done(session, place, Request::FocusAlso { prd: imported.key.to_string() })?;
+            place.done(session, Request::FocusAlso { prd: imported.key.to_string() })?;
             Some(imported)
         }
         None => None,
@@ -93,7 +93,7 @@ fn attach(mut session: Session, place: &Place, import: Option<Import>, out: &Out
         Some(import) => {
             place.add_project(&mut session)?;
             let imported = send(&mut session, place, import, out)?;
-            done(&mut session, place, Request::FocusAlso { prd: imported.key.to_string() })?;
+            place.done(&mut session, Request::FocusAlso { prd: imported.key.to_string() })?;
             Some(imported)
         }
         None => None,
@@ -116,13 +116,13 @@ fn attach(mut session: Session, place: &Place, import: Option<Import>, out: &Out
 
 fn send(session: &mut Session, place: &Place, import: Import, out: &Out) -> Result<Imported, Failure> {
     let source = import.source.clone();
-    match ask(session, place, Request::Import(import))? {
+    match place.ask(session, Request::Import(import))? {
         Response::Done(Done::Imported(imported)) => {
             prd::tell_import(&imported, &source, out);
             Ok(imported)
         }
         Response::Faults(faults) => Err(Failure::document(&source, faults)),
-        response => Err(super::unexpected(&response)),
+        response => Err(Failure::unexpected(&response)),
     }
 }
 
@@ -135,9 +135,9 @@ fn summary(
 ) -> Result<u8, Failure> {
     let mut session = Session::open(&place.home)?;
     let prd = match imported {
-        Some(imported) => match ask(&mut session, place, Request::Prd { prd: imported.key.to_string() })? {
+        Some(imported) => match place.ask(&mut session, Request::Prd { prd: imported.key.to_string() })? {
             Response::Prd(prd) => Some(*prd),
-            response => return Err(super::unexpected(&response)),
+            response => return Err(Failure::unexpected(&response)),
         },
         None => None,
     };

@@ -3,7 +3,6 @@
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::session::Session;
 
-use super::{ask, unexpected};
 use crate::failure::Failure;
 use crate::out::{Out, inert};
 use crate::place::Place;
@@ -12,9 +11,9 @@ use crate::table::{span, table};
 pub(crate) fn status(out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     let mut session = Session::open(&place.home)?;
-    let board = match ask(&mut session, &place, Request::Board)? {
+    let board = match place.ask(&mut session, Request::Board)? {
         Response::Board(board) => *board,
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     };
     if out.is_json() {
         out.json(&serde_json::json!({"engine": session.has_engine(), "board": board}));

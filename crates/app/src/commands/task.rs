@@ -5,7 +5,6 @@ use ropewalk_daemon::api::{NewTasks, Request, Response};
 use ropewalk_daemon::session::Session;
 
 use super::prd::tell_done;
-use super::{ask, done, unexpected};
 use crate::cli::{Task, TaskAdd, TaskList};
 use crate::failure::Failure;
 use crate::out::{Out, inert};
@@ -18,7 +17,7 @@ pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
         Task::Add(task) => add(&place, task, out),
         Task::After { name, on } => {
             let request = Request::AddDependency { task: name.id.clone(), on: on.clone() };
-            tell_done(&done(&mut Session::open(&place.home)?, &place, request)?, out);
+            tell_done(&place.done(&mut Session::open(&place.home)?, request)?, out);
             Ok(0)
         }
         Task::List(filter) => list(&place, filter, out),
@@ -54,7 +53,7 @@ fn add(place: &Place, task: &TaskAdd, out: &Out) -> Result<u8, Failure> {
         count: task.count,
         settings,
     };
-    let added = done(&mut session, place, Request::AddTasks(Box::new(request)))?;
+    let added = place.done(&mut session, Request::AddTasks(Box::new(request)))?;
     tell_done(&added, out);
     if !session.has_engine() {
         out.remark("no engine is running; `ropewalk run` starts it");
@@ -78,9 +77,9 @@ fn list(place: &Place, filter: &TaskList, out: &Out) -> Result<u8, Failure> {
         after: filter.after,
         limit: filter.limit,
     };
-    let tasks = match ask(&mut Session::open(&place.home)?, place, request)? {
+    let tasks = match place.ask(&mut Session::open(&place.home)?, request)? {
         Response::Tasks(tasks) => tasks,
-        response => return Err(unexpected(&response)),
+        response => return Err(Failure::unexpected(&response)),
     };
     if out.is_json() {
         out.json(&tasks);
@@ -113,9 +112,9 @@ fn list(place: &Place, filter: &TaskList, out: &Out) -> Result<u8, Failure> {
 }
 
 pub(crate) fn view(session: &mut Session, place: &Place, name: &str) -> Result<TaskView, Failure> {
-    match ask(session, place, Request::Task { task: name.to_owned() })? {
+    match place.ask(session, Request::Task { task: name.to_owned() })? {
         Response::Task(task) => Ok(*task),
-        response => Err(unexpected(&response)),
+        response => Err(Failure::unexpected(&response)),
     }
 }
 
@@ -175,7 +174,7 @@ fn tell_why(task: &TaskView, out: &Out) {
 
 pub(crate) fn cancel(tasks: Vec<String>, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
-    let cancelled = done(&mut Session::open(&place.home)?, &place, Request::Cancel { tasks })?;
+    let cancelled = place.done(&mut Session::open(&place.home)?, Request::Cancel { tasks })?;
     tell_done(&cancelled, out);
     Ok(0)
 }
@@ -183,7 +182,7 @@ pub(crate) fn cancel(tasks: Vec<String>, out: &Out) -> Result<u8, Failure> {
 pub(crate) fn retry(name: &str, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     let mut session = Session::open(&place.home)?;
-    let retried = done(&mut session, &place, Request::Retry { task: name.to_owned() })?;
+    let retried = place.done(&mut session, Request::Retry { task: name.to_owned() })?;
     tell_done(&retried, out);
     if !session.has_engine() {
         out.remark("no engine is running; `ropewalk run` starts it");

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ropewalk_core::view::{Board, NoteLine};
 use ropewalk_daemon::api::{Request, Response};
-use ropewalk_daemon::driver::Door;
+use ropewalk_daemon::door::Door;
 use ropewalk_daemon::session::Session;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::ask;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::out::Out;
 use crate::place::Place;
@@ -96,8 +95,8 @@ fn notes_after(session: &mut Session, place: &Place, after: u64) -> Result<Vec<N
 }
 
 fn last_note(session: &mut Session, place: &Place) -> Result<u64, Failure> {
-    match ask(session, place, Request::Notes { after: 0, prd: None, limit: 1 })? {
+    match place.ask(session, Request::Notes { after: 0, prd: None, limit: 1 })? {
         Response::Notes(notes) => Ok(notes.last().map_or(0, |note| note.sequence)),
-        response => Err(super::unexpected(&response)),
+        response => Err(Failure::unexpected(&response)),
     }
 }

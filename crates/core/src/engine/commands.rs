@@ -1,6 +1,7 @@
 //! What people ask for. A refused command changes nothing.
 
 use super::import::Naming;
+use super::refusals::{conflict, has_placeholders};
 use super::{About, Engine, Known, Step};
 use crate::attempt::StopWhy;
 use crate::candidate::{CandidateState, ReturnWhy};
@@ -8,12 +9,9 @@ use crate::change::{Change, NoteKind};
 use crate::command::{AddTasks, Answer, Command, Done, Place, Refusal, RefusalKind};
 use crate::effect::Effect;
 use crate::id::{BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
-use crate::row::{Prd, PrdBranch, PrdContent, PrdState, Project};
+use crate::row::{COLLECTION_KEY, Prd, PrdBranch, PrdContent, PrdState, Project};
 use crate::settings::Settings;
 use crate::task::{CancelReason, ParkReason, Tally, Task, TaskKind, TaskState};
-
-/// The key of a project's collection of single tasks.
-pub const COLLECTION_KEY: &str = "TASKS";
 
 impl Engine {
     pub(super) fn on_command(&mut self, step: &mut Step, command: Command, known: Known) -> Answer {
@@ -503,13 +501,4 @@ impl Engine {
 
 fn changed(text: String) -> Answer {
     Ok(Done::Changed { text })
-}
-
-pub(super) fn conflict(text: impl Into<String>) -> Refusal {
-    Refusal::new(RefusalKind::Conflict, text)
-}
-
-pub(super) fn has_placeholders(key: &PrdKey) -> Refusal {
-    conflict(format!("{key} still holds placeholders such as {{{{NAME}}}}"))
-        .hint("fill them in the file and import it again")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::commands::conflict;
+use super::refusals::conflict;
 use super::{Engine, Step};
 use crate::change::{Change, NoteKind};
 use crate::command::{Answer, Done, Refusal, RefusalKind};

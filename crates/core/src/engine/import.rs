@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::commands::{COLLECTION_KEY, conflict, has_placeholders};
+use super::refusals::{conflict, has_placeholders};
 use super::{About, Engine, Step};
 use crate::change::{Change, NoteKind, TaskMoved};
 use crate::command::{Answer, Done, ImportPrd, Imported, Refusal, RefusalKind};
 use crate::id::{BranchName, PrdKey, PrdNumber, TaskId};
 use crate::prd::StoryDocument;
-use crate::row::{Prd, PrdBranch, PrdContent, PrdState, Progress, Story};
+use crate::row::{COLLECTION_KEY, Prd, PrdBranch, PrdContent, PrdState, Progress, Story};
 use crate::settings::Settings;
 use crate::task::{CancelReason, DoneHow, Tally, Task, TaskKind, TaskState};
 

@@ -13,6 +13,7 @@ mod dependencies;
 mod import;
 mod landing;
 mod recover;
+mod refusals;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,6 @@ use crate::task::{Task, TaskState};
 use crate::time::Time;
 
 pub use check::Violation;
-pub use commands::COLLECTION_KEY;
 pub use why::Why;
 
 /// The live state. See the module's text.

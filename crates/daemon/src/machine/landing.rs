@@ -9,7 +9,7 @@ use ropewalk_core::id::{AttemptId, BranchName, ProjectId};
 use ropewalk_core::prompt::landing_message;
 use ropewalk_core::time::Time;
 use ropewalk_host::durable::{create_private_folder, read_record};
-use ropewalk_host::git::{Landing, Merge};
+use ropewalk_host::git::{Landing, Merge, name_before_removal};
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
@@ -156,14 +156,17 @@ impl Hand {
         let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
         let prefix = format!("check-{id}-");
         for entry in entries.flatten() {
-            if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let name = name_before_removal(&name);
+            if !name.starts_with(&prefix) {
                 continue;
             }
-            let removed = self.repository(project).and_then(|repository| {
-                repository.remove_check_worktree(&entry.path()).map_err(|e| e.to_string())
-            });
+            let path = self.site.worktree(name);
+            let removed = self
+                .repository(project)
+                .and_then(|repository| repository.remove_check_worktree(&path).map_err(|e| e.to_string()));
             if let Err(detail) = removed {
-                self.complain(&format!("{} is kept: {detail}", entry.path().display()));
+                self.complain(&format!("{} is kept: {detail}", path.display()));
             }
         }
     }

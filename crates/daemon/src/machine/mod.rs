@@ -25,7 +25,7 @@ use ropewalk_host::git::Repository;
 use ropewalk_host::pool::Pool;
 use ropewalk_store::{SqliteReader, SqliteStore};
 
-use crate::driver::{Message, Options, tell};
+use crate::door::{Message, Options, tell};
 
 /// Threads that carry effects out. Git is bound by the disk and by its own locks: beyond four, more of them only
 /// queue inside git.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ropewalk_core::candidate::CandidateState;
 use ropewalk_core::id::AttemptId;
 use ropewalk_core::port::Read;
+use ropewalk_host::git::name_before_removal;
 
 use super::Hand;
 use super::landing::candidate_of;
@@ -15,8 +16,10 @@ impl Hand {
         let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(candidate) = candidate_of(&name) {
-                self.sweep_check(&name, candidate);
+            // An engine may have died while it removed one.
+            let name = name_before_removal(&name);
+            if let Some(candidate) = candidate_of(name) {
+                self.sweep_check(name, candidate);
             } else if let Ok(attempt) = name.parse::<AttemptId>()
                 && !live.contains(&attempt)
                 && self.is_over(attempt)

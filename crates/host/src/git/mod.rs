@@ -30,3 +30,4 @@ pub use merge::Merge;
 pub use refs::MadeBranch;
 pub use repository::Repository;
 pub use run::GitError;
+pub use worktree::name_before_removal;

@@ -119,10 +119,18 @@ fn points_to(path: &Path, admin: &Path) -> bool {
         .is_ok_and(|text| text.strip_prefix("gitdir: ").map(|to| Path::new(to.trim_end())) == Some(admin))
 }
 
+/// What the name of a folder begins with while it waits for its removal.
+const ASIDE: &str = ".removing-";
+
+/// The name that a worktree's folder had before it was set aside for its removal; any other as it is.
+pub fn name_before_removal(name: &str) -> &str {
+    name.strip_prefix(ASIDE).unwrap_or(name)
+}
+
 /// Where a folder waits for its removal: beside its place, so that a crash leaves it either whole or known
 /// to be rubbish.
 fn aside(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".removing-");
+    let mut name = std::ffi::OsString::from(ASIDE);
     name.push(path.file_name().unwrap_or_default());
     path.with_file_name(name)
 }

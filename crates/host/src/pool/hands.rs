@@ -72,6 +72,8 @@ impl Shared {
             if std::mem::take(&mut state.look) {
                 return Some(None);
             }
+            // With neither worker nor chore left nothing else would tell the one who closes the pool.
+            self.changed.notify_all();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -5,6 +5,8 @@
 
 mod attempt;
 mod batch;
+#[cfg(feature = "failpoints")]
+mod crash;
 mod fault;
 mod instant;
 mod migration;
@@ -92,7 +94,12 @@ impl Clone for SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.writer.commit(changes.to_vec())
+        #[cfg(feature = "failpoints")]
+        crash::at_next_point();
+        let written = self.writer.commit(changes.to_vec());
+        #[cfg(feature = "failpoints")]
+        crash::at_next_point();
+        written
     }
 }
 
