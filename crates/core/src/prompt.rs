@@ -1,7 +1,7 @@
 //! What an agent is told. Unaware of agents: the same text goes to a program's stdin and into a file.
 
 use crate::row::{Prd, Story};
-use crate::task::Task;
+use crate::task::{Task, TaskKind};
 
 /// What went before: the last attempt's end, or why its candidate was returned.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,11 +16,28 @@ pub struct Before<'a> {
     pub returned: Option<&'a str>,
 }
 
-/// The prompt of an attempt: the story as the file has it, and what the next attempt must know.
+/// How an agent's work is taken, told to it in so many words. Absent for a plain command.
+fn terms(checks: &[String]) -> String {
+    let mut text = "\n## How your work is taken\n\nWork in the current folder: a git worktree of your own. End with exit \
+                    status 0 when the work is done, another one when it is not. What you leave uncommitted is \
+                    committed for you; what you start is ended with you.\n"
+        .to_owned();
+    if !checks.is_empty() {
+        text += "\nBefore it lands, these must succeed on your work merged with everybody else's:\n\n";
+        for check in checks {
+            text += &format!("    {check}\n");
+        }
+    }
+    text
+}
+
+/// The prompt of an attempt: the story as the file has it, how the work is taken, and what the next attempt must
+/// know. `checks`: the commands that must succeed.
 pub fn prompt(
     task: &Task,
     prd: Option<&Prd>,
     story: Option<(&Story, &str, &[String])>,
+    checks: &[String],
     before: &Before<'_>,
 ) -> String {
     let mut text = String::new();
@@ -40,6 +57,9 @@ pub fn prompt(
             text += &format!("\n## The story as written\n\n```json\n{}\n```\n", story.body);
         }
         (_, _) => text += &format!("{}\n", task.title),
+    }
+    if task.kind == TaskKind::Implement {
+        text += &terms(checks);
     }
     if before.attempt > 1 {
         text += &format!("\n## This is attempt {}\n", before.attempt);

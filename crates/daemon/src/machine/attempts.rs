@@ -164,7 +164,8 @@ impl Hand {
         };
         let story =
             told.as_ref().map(|(story, text)| (*story, text.description.as_str(), text.criteria.as_slice()));
-        Ok(prompt(&case.task, case.prd.as_ref(), story, &before))
+        let checks = case.settings.checks.clone().unwrap_or_default();
+        Ok(prompt(&case.task, case.prd.as_ref(), story, &checks, &before))
     }
 
     pub(super) fn collect(&self, id: AttemptId) -> Event {
