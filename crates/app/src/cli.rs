@@ -211,18 +211,18 @@ pub(crate) enum Prd {
     List(PrdList),
     /// Show one PRD with its stories.
     #[command(after_help = "Example:\n  ropewalk prd show PRD-001")]
-    Show(Name),
+    Show(PrdName),
     /// Show in which order its open stories can be worked off.
     #[command(after_help = "Example:\n  ropewalk prd plan PRD-001")]
-    Plan(Name),
+    Plan(PrdName),
     /// Let a draft run.
     #[command(after_help = "Example:\n  ropewalk prd approve PRD-001")]
-    Approve(Name),
+    Approve(PrdName),
     /// Give a PRD up; its open stories are cancelled.
     #[command(after_help = "Example:\n  ropewalk prd abandon PRD-001 --reason 'superseded by PRD-004'")]
     Abandon {
         #[command(flatten)]
-        name: Name,
+        name: PrdName,
         #[arg(long)]
         reason: String,
     },
@@ -230,7 +230,7 @@ pub(crate) enum Prd {
     #[command(after_help = "Example:\n  ropewalk prd complete PRD-001")]
     Complete {
         #[command(flatten)]
-        name: Name,
+        name: PrdName,
         /// Also with stories that have not landed; they are cancelled.
         #[arg(long)]
         force: bool,
@@ -239,7 +239,7 @@ pub(crate) enum Prd {
     #[command(after_help = "Example:\n  ropewalk prd land PRD-001")]
     Land {
         #[command(flatten)]
-        name: Name,
+        name: PrdName,
         /// Also with stories that have not landed.
         #[arg(long)]
         partial: bool,
@@ -253,7 +253,7 @@ pub(crate) enum Prd {
     },
     /// Write a PRD's document back, unknown fields and all, with what landed marked.
     #[command(after_help = "Example:\n  ropewalk prd export PRD-001 > prd.json")]
-    Export(Name),
+    Export(PrdName),
 }
 
 #[derive(Debug, Args)]
@@ -299,7 +299,14 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Name {
-    /// A task's number, a story as PRD/STORY, or a PRD's id.
+    /// A task's number, or a story as PRD/STORY.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrdName {
+    /// A PRD's id, such as PRD-001.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 }

@@ -18,6 +18,9 @@ pub(crate) const WAITS_FOR_PERSON: u8 = 3;
 /// Ended by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// The code of an engine that ended while it was asked.
+const ENGINE_GONE: &str = "engine-gone";
+
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: &'static str,
@@ -68,15 +71,24 @@ impl Failure {
         self
     }
 
+    /// Whether the engine ended while it was asked: whoever can go on without it does.
+    pub(crate) fn is_engine_gone(&self) -> bool {
+        self.code == ENGINE_GONE
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit
     }
 
+    pub(crate) fn show_json(&self, out: &Out) {
+        let faults = serde_json::to_value(&self.faults).unwrap_or_default();
+        let error = json!({"code": self.code, "text": self.text, "hints": self.hints, "faults": faults});
+        out.json(&json!({ "error": error }));
+    }
+
     pub(crate) fn show(&self, out: &Out) {
         if out.is_json() {
-            let faults = serde_json::to_value(&self.faults).unwrap_or_default();
-            let error = json!({"code": self.code, "text": self.text, "hints": self.hints, "faults": faults});
-            out.json(&json!({ "error": error }));
+            self.show_json(out);
         }
         out.error(&format!("error: {}", inert(&self.text)));
         for fault in &self.faults {
@@ -112,6 +124,7 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Failure {
         match &error {
             SessionError::Lock(LockError::Busy { .. }) => Failure::new("busy", 75, error.to_string()),
+            SessionError::Gone { .. } => Failure::new(ENGINE_GONE, 75, error.to_string()),
             SessionError::Lock(_) | SessionError::Store(_) | SessionError::Connection { .. } => {
                 Failure::broken(error.to_string())
             }
@@ -123,9 +136,9 @@ impl From<DriverError> for Failure {
     fn from(error: DriverError) -> Failure {
         match &error {
             DriverError::Lock(LockError::Busy { .. }) => Failure::new("busy", 75, error.to_string()),
-            DriverError::Lock(_) | DriverError::Store(_) | DriverError::Machine(_) => {
-                Failure::broken(error.to_string())
-            }
+            DriverError::Store(_) => Failure::broken(error.to_string())
+                .hint("nothing that was acknowledged is lost; free space or mend the fault, then run the same command"),
+            DriverError::Lock(_) | DriverError::Machine(_) => Failure::broken(error.to_string()),
         }
     }
 }

@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; clap prints each where it belongs.
             let _ = error.print();
+            if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+                failure::Failure::input(error.kind().to_string()).show_json(&out::Out::new(true, false));
+            }
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };

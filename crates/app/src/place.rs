@@ -7,7 +7,7 @@ use ropewalk_core::settings::Settings;
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::door::Options;
 use ropewalk_daemon::session::Session;
-use ropewalk_host::git::{Discovered, RepositoryFault, discover};
+use ropewalk_host::git::{self, Discovered, RepositoryFault, discover};
 use ropewalk_host::shell;
 
 use crate::cli::Set;
@@ -128,6 +128,19 @@ impl Place {
         Ok(())
     }
 
+    /// Names a base that is not there before anything is changed.
+    pub(crate) fn check_base(&self, settings: &Settings) -> Result<(), Failure> {
+        let found = self.repository()?;
+        let Some(base) = &settings.base else { return Ok(()) };
+        let is_there =
+            git::has_branch(&found.common_dir, base).map_err(|error| Failure::broken(error.to_string()))?;
+        if is_there {
+            return Ok(());
+        }
+        Err(Failure::input(format!("there is no branch {base} to start from in {}", found.top.display()))
+            .hint("name one with --base, or set base in ropewalk.toml"))
+    }
+
     /// Names a missing agent before anything is changed.
     pub(crate) fn check_agent(&self, settings: &Settings) -> Result<(), Failure> {
         let Some(command) = &settings.command else {
@@ -137,7 +150,7 @@ impl Place {
         };
         let Some(word) = shell::program_of(command) else { return Ok(()) };
         let path = self.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-        match shell::find_program(word, &self.folder, path) {
+        match shell::find_program(&word, &self.folder, path) {
             Ok(_) => Ok(()),
             Err(fault) => Err(Failure::input(format!("the agent cannot be started: {fault}")).hint(
                 "the command is run by `sh -c` in a worktree; a relative path means the project's own file",
@@ -145,14 +158,15 @@ impl Place {
         }
     }
 
-    /// How to run an engine here.
-    pub(crate) fn options(&self, slots: u32, focus_on_nothing: bool) -> Result<Options, Failure> {
+    /// How to run an engine here, with no slots yet: what this command brings must be known before anything starts.
+    pub(crate) fn options(&self, warm: u32, focus_on_nothing: bool) -> Result<Options, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::broken(format!("this program's own path cannot be read: {error}")))?;
         Ok(Options {
             home: self.home.clone(),
             limits: ropewalk_core::limits::Limits::default(),
-            slots,
+            slots: 0,
+            warm,
             focus_on_nothing,
             worker_program: vec![program.into_os_string(), "worker".into()],
         })

@@ -164,6 +164,7 @@ mod tests {
                 progress,
                 branch: None,
                 fault: None,
+                command: None,
             }],
             running: vec![RunLine {
                 task: TaskId(3),

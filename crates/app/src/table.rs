@@ -11,10 +11,20 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     table.load_style(NOTHING);
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
     for row in rows {
-        table.add_row(row.iter().map(|cell| inert(cell).replace('\n', " ")));
+        table.add_row(row.iter().map(|cell| cut(&inert(cell).replace('\n', " "))));
     }
     let text = table.to_string();
     text.lines().map(|line| line.trim_end().trim_start_matches(' ')).collect::<Vec<_>>().join("\n")
+}
+
+/// The most characters of a cell: one long title must not push the others off the screen. `show` has it whole.
+const CELL_CHARS_MAX: usize = 80;
+
+fn cut(cell: &str) -> String {
+    if cell.chars().count() <= CELL_CHARS_MAX {
+        return cell.to_owned();
+    }
+    cell.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()
 }
 
 /// A span of time, short: `350 ms`, `2.4 s`, `3 min 20 s`, `2 h 5 min`.

@@ -95,7 +95,8 @@ impl CandidateState {
             (Waiting, Merging | Returned { .. }) => true,
             // Without checks a merge goes straight to landing; what is already contained has landed.
             (Merging, Checking { .. } | Landing { .. } | Landed { .. } | Waiting | Returned { .. }) => true,
-            (Checking { .. }, Landing { .. } | Waiting | Returned { .. }) => true,
+            // What the target held already has landed as soon as its checks pass.
+            (Checking { .. }, Landing { .. } | Landed { .. } | Waiting | Returned { .. }) => true,
             // The target moved in between: back into the line.
             (Landing { .. }, Landed { .. } | Waiting | Returned { .. }) => true,
             // A person cleared what stood in the way.
@@ -129,7 +130,7 @@ mod tests {
         let merged = MergedCommit { onto: oid(), commit: oid(), tree: oid() };
         let landed = CandidateState::Landed { commit: oid(), at: Time(0) };
         assert!(!CandidateState::Waiting.may_become(&landed));
-        assert!(!CandidateState::Checking { merged: merged.clone() }.may_become(&landed));
+        assert!(!CandidateState::Returned { why: ReturnWhy::Conflict, at: Time(0) }.may_become(&landed));
         assert!(CandidateState::Landing { merged }.may_become(&landed));
         assert!(!landed.may_become(&CandidateState::Waiting));
     }

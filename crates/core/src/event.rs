@@ -74,9 +74,10 @@ pub enum BranchResult {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeResult {
     Merged(MergedCommit),
-    /// The target holds it already.
+    /// The target holds it already: its tip, and the tip's tree.
     Contained {
         commit: Oid,
+        tree: Oid,
     },
     Conflict {
         files: Vec<String>,

@@ -21,8 +21,8 @@ pub struct Limits {
     pub attempts_max_max: u32,
     /// Conflicts that park a task. They cost no fault of the agent's, so more are allowed than failures.
     pub conflicts_max: u32,
-    /// Times in a row that a story's attempts may be lost before it is parked: a story that takes the
-    /// machine down must not do so for ever.
+    /// Times in a row that a story's attempts may be lost before it is parked. A night of power cuts must not park
+    /// what is innocent, and a story that takes the machine down must not do so for ever.
     pub lost_max: u32,
     /// Times that a candidate is merged anew because its target moved: each means somebody else landed.
     pub remerges_max: u32,
@@ -66,7 +66,7 @@ impl Default for Limits {
             attempts_max: 3,
             attempts_max_max: 100,
             conflicts_max: 10,
-            lost_max: 3,
+            lost_max: 10,
             remerges_max: 100,
             backoff_ms: 1_000,
             backoff_ms_max: 5 * 60_000,

@@ -36,6 +36,8 @@ pub struct PrdLine {
     pub branch: Option<String>,
     /// Why it has no branch.
     pub fault: Option<String>,
+    /// Its own agent's command, where its import set one.
+    pub command: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +138,7 @@ impl PrdLine {
                 PrdBranch::Planned { name, .. } | PrdBranch::Made { name, .. } => Some(name.to_string()),
             },
             fault: fault.map(str::to_owned),
+            command: prd.settings.command.clone(),
         }
     }
 }

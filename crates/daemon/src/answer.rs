@@ -151,7 +151,12 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
             Ok(Response::Board(Box::new(desk.board()?)))
         }
         Request::Prds { states } => {
-            let filter = PrdFilter { project: scope.project, states: prd_states(&states)? };
+            let states = prd_states(&states)?;
+            // A repository that is not known has none; without this it would be shown those of all others.
+            if repository.is_some() && scope.project.is_none() {
+                return Ok(Response::Prds(Vec::new()));
+            }
+            let filter = PrdFilter { project: scope.project, states };
             let rows = desk.reader().prds(&filter).map_err(store_failed)?;
             Ok(Response::Prds(rows.iter().map(|(prd, progress)| PrdLine::of(prd, progress, None)).collect()))
         }

@@ -143,7 +143,11 @@ pub(crate) type Ask = Box<dyn FnOnce(&Engine, Time, u64) + Send>;
 pub struct Options {
     pub home: PathBuf,
     pub limits: Limits,
+    /// Attempts at once from the start; `SetSlots` changes it. 0 lets the caller say first what is to be known
+    /// before anything starts.
     pub slots: u32,
+    /// Workers to start ahead.
+    pub warm: u32,
     /// Start with no PRD in focus, until somebody names one.
     pub focus_on_nothing: bool,
     /// The argument vector that starts a worker.

@@ -116,7 +116,10 @@ impl Crank {
         while !(engine.is_stopping() && engine.is_quiet()) {
             let (events, asks) = self.drain(&engine, &clock);
             let is_news = !events.is_empty();
+            let commits = self.store.write_counts().commits;
             match turn(&mut engine, &mut self.store, &mut self.machine, clock.now(), events) {
+                // A turn that had nothing to write shows nothing.
+                Ok(()) if self.store.write_counts().commits == commits => {}
                 Ok(()) => rebuilds = 0,
                 Err(error) => {
                     rebuilds += 1;

@@ -34,6 +34,8 @@ pub enum SessionError {
     Store(#[from] StoreError),
     #[error("the engine of {home} does not answer: {detail}")]
     Connection { home: PathBuf, detail: String },
+    #[error("the engine of {home} ended before it answered")]
+    Gone { home: PathBuf },
 }
 
 /// A conversation with whatever serves a state folder.
@@ -144,22 +146,28 @@ impl Session {
                 Ok(answer(&mut **alone, ask))
             }
             Session::Remote { stream, home } => {
-                remote(stream, &ask).map_err(|detail| SessionError::Connection { home: home.clone(), detail })
+                let answered = remote(stream, &ask)
+                    .map_err(|detail| SessionError::Connection { home: home.clone(), detail })?;
+                answered.ok_or_else(|| SessionError::Gone { home: home.clone() })
             }
         }
     }
 }
 
-fn remote(stream: &mut BufReader<UnixStream>, ask: &Ask) -> Result<Response, String> {
+/// `None`: the other end has gone. A socket on this machine fails for no other reason.
+fn remote(stream: &mut BufReader<UnixStream>, ask: &Ask) -> Result<Option<Response>, String> {
     let mut line = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
     line.push(b'\n');
-    stream.get_mut().write_all(&line).map_err(|error| error.to_string())?;
-    let mut reply = String::new();
-    stream.read_line(&mut reply).map_err(|error| error.to_string())?;
-    if reply.is_empty() {
-        return Err("it has ended".into());
+    if stream.get_mut().write_all(&line).is_err() {
+        return Ok(None);
     }
-    serde_json::from_str(&reply).map_err(|error| format!("its answer is not understood: {error}"))
+    let mut reply = String::new();
+    match stream.read_line(&mut reply) {
+        Ok(_) if reply.ends_with('\n') => serde_json::from_str(&reply)
+            .map(Some)
+            .map_err(|error| format!("its answer is not understood: {error}")),
+        Ok(_) | Err(_) => Ok(None),
+    }
 }
 
 /// The store without an engine. Commands are decided and recorded; their effects wait for the next engine,
@@ -242,6 +250,10 @@ impl Desk for Alone {
         let why = self.live()?.0.why(task);
         Ok(why.map(|mut why| {
             // Slots are an engine's; without one, that none runs is the reason.
+            if why.state == "leased" || why.state == "landing" {
+                why.reasons = vec!["no engine is running; the next one takes it up where it is".into()];
+                why.next = vec!["ropewalk run".into()];
+            }
             if why.state == "ready" {
                 why.reasons.retain(|reason| !reason.contains("slots are in use"));
                 why.next.retain(|next| !next.contains("--workers"));

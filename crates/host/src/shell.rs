@@ -58,10 +58,31 @@ pub fn argv_of(command: &str) -> Vec<String> {
 }
 
 /// The program that a shell command begins with, when that can be told without a shell: a first word without
-/// quotes, expansions or assignments, that is no keyword or builtin.
-pub fn program_of(command: &str) -> Option<&str> {
+/// expansions or assignments, plain or in single quotes, that is no keyword or builtin.
+pub fn program_of(command: &str) -> Option<String> {
+    if let Some(quoted) = quoted_word(command) {
+        return Some(quoted);
+    }
     let word = first_word(command)?;
-    (!SHELL_WORDS.contains(&word)).then_some(word)
+    (!SHELL_WORDS.contains(&word)).then(|| word.to_owned())
+}
+
+/// A first word in single quotes, the way [`quote`] writes it.
+fn quoted_word(command: &str) -> Option<String> {
+    let mut rest = command.trim_start().strip_prefix('\'')?;
+    let mut word = String::new();
+    loop {
+        let end = rest.find('\'')?;
+        word += &rest[..end];
+        rest = &rest[end + 1..];
+        match rest.strip_prefix(r"\''") {
+            Some(more) => {
+                word.push('\'');
+                rest = more;
+            }
+            None => return (rest.is_empty() || rest.starts_with([' ', '\t', '\n'])).then_some(word),
+        }
+    }
 }
 
 /// Keywords and builtins of POSIX's shell, and what common shells add: not programs, or not only.
@@ -184,12 +205,15 @@ mod tests {
     fn a_program_is_named_only_when_it_is_certain() {
         let certain = [("claude -p", "claude"), ("  ./agent.sh\n", "./agent.sh"), ("make && x", "make")];
         for (command, program) in certain {
-            assert_eq!(program_of(command), Some(program), "{command}");
+            assert_eq!(program_of(command), Some(program.to_owned()), "{command}");
         }
+        assert_eq!(program_of("'/my repo/a' -x").as_deref(), Some("/my repo/a"));
+        assert_eq!(program_of(&quote("/it's mine/a")).as_deref(), Some("/it's mine/a"));
         for command in [
             "",
             " ",
-            "'a b' c",
+            "'a b'c",
+            "'a b",
             "$AGENT x",
             "X=1 claude",
             "(a)",

@@ -114,7 +114,7 @@ impl Git {
         let source = number_of(source);
         let (ours, theirs) = (self.ancestors(onto), self.ancestors(source));
         if ours.contains(&source) {
-            return MergeResult::Contained { commit: self.id(source) };
+            return MergeResult::Contained { commit: self.id(source), tree: self.id(source) };
         }
         let files = |of: &BTreeSet<u64>, without: &BTreeSet<u64>| -> BTreeSet<u32> {
             of.difference(without).flat_map(|n| self.commits[n].files.clone()).collect()

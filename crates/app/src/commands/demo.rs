@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ropewalk_daemon::session::Session;
-use ropewalk_host::git;
+use ropewalk_host::{git, shell};
 use serde_json::json;
 
 use super::{prd, run};
@@ -38,8 +38,8 @@ pub(crate) fn demo(demo: &Demo, out: &Out) -> Result<u8, Failure> {
     let run = Run {
         file: Some(folder.join("prd.json")),
         set: Set {
-            command: Some(folder.join("agent.sh").display().to_string()),
-            checks: vec![folder.join("check.sh").display().to_string()],
+            command: Some(shell::quote(&folder.join("agent.sh").to_string_lossy())),
+            checks: vec![shell::quote(&folder.join("check.sh").to_string_lossy())],
             ..Set::default()
         },
         workers: Some("4".into()),

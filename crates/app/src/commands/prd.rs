@@ -69,6 +69,7 @@ pub(crate) fn read_file(
     key: Option<String>,
     trust_passes: bool,
     approve: bool,
+    out: &Out,
 ) -> Result<Box<Import>, Failure> {
     let path = absolute(place, file);
     let shown = file.display().to_string();
@@ -78,8 +79,17 @@ pub(crate) fn read_file(
         if manifest_path.is_file() { Some(read_bounded(&manifest_path, "MANIFEST.yaml")?) } else { None };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let source = Source { bytes: &bytes, file_stem: &stem, manifest: manifest.as_deref() };
-    prd::read(source, &Limits::default())
+    let document = prd::read(source, &Limits::default())
         .map_err(|faults| Failure::document(&shown, faults.iter().map(fault_line).collect()))?;
+    if approve && document.has_placeholders {
+        let faults =
+            document.warnings.iter().filter(|fault| fault.rule == "placeholders").map(fault_line).collect();
+        return Err(Failure::document(&shown, faults)
+            .hint("fill the placeholders in; `prd import` takes it as a draft"));
+    }
+    for warning in &document.warnings {
+        out.remark(&inert(&format!("{shown}: {warning}")));
+    }
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|error| Failure::input(format!("{shown}: {error}")))
     };
@@ -118,8 +128,9 @@ fn read_bounded(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
 
 fn import_file(place: &Place, import: &PrdImport, out: &Out) -> Result<u8, Failure> {
     place.repository()?;
-    let read =
-        read_file(place, &import.file, &import.set, import.id.clone(), import.trust_passes, import.approve)?;
+    place.check_base(&place.anchored(&place.config(&import.set, None)?))?;
+    let (id, trust_passes) = (import.id.clone(), import.trust_passes);
+    let read = read_file(place, &import.file, &import.set, id, trust_passes, import.approve, out)?;
     let source = read.source.clone();
     let mut session = Session::open(&place.home)?;
     place.add_project(&mut session)?;

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use ropewalk_core::command::{Done, Imported};
-use ropewalk_core::view::{Board, ParkLine, PrdView};
+use ropewalk_core::row::COLLECTION_KEY;
+use ropewalk_core::view::{Board, ParkLine, PrdLine, PrdView};
 use ropewalk_daemon::api::{Request, Response};
+use ropewalk_daemon::door::Door;
 use ropewalk_daemon::driver::Driver;
 use ropewalk_daemon::session::{Found, Session, find};
 use serde_json::json;
@@ -29,18 +31,26 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
     let import = match &run.file {
         Some(file) => {
             place.repository()?;
-            let import = prd::read_file(place, file, &run.set, run.id.clone(), run.trust_passes, true)?;
-            place.check_agent(&place.anchored(&config))?;
+            let import = prd::read_file(place, file, &run.set, run.id.clone(), run.trust_passes, true, out)?;
+            let settings = place.anchored(&config);
+            place.check_agent(&settings)?;
+            place.check_base(&settings)?;
             Some(import)
         }
-        None => None,
+        None => {
+            refuse_overrides(run)?;
+            refuse_without_agent(place)?;
+            None
+        }
     };
     loop {
         match find(&place.home)? {
             Found::Serving(session) => {
                 // No board: the engine that we followed has ended before our work had. It is our turn then.
-                if let (imported, Some(board)) = attach(session, place, import.clone(), out)? {
-                    return Ok((imported, Some(board)));
+                match attach(session, place, import.clone(), out) {
+                    Ok((_, None)) => {}
+                    Err(failure) if failure.is_engine_gone() => {}
+                    ended => return ended,
                 }
             }
             Found::Free(lock) => {
@@ -48,7 +58,8 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
                 let driver = Driver::begin_with(options, lock)?;
                 let interrupts = Interrupts::listen(stopper(driver.door()))?;
                 let mut session = Session::here(driver.door())?;
-                let ran = drive(&mut session, place, import, out, &interrupts);
+                let ran =
+                    drive(&mut session, place, import, config.workers(), driver.door(), out, &interrupts);
                 // Its reader must be gone when the store is closed, or the store's log stays behind.
                 drop(session);
                 drop(driver.door().ask(ropewalk_core::command::Command::Stop));
@@ -59,6 +70,48 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
     }
 }
 
+/// What is queued has its settings from its file's import and from the project. Flags would have to be laid over
+/// some of it; said nothing, they would be ignored.
+fn refuse_overrides(run: &Run) -> Result<(), Failure> {
+    let set = &run.set;
+    let given = [
+        ("--command", set.command.is_some()),
+        ("--check", !set.checks.is_empty()),
+        ("--timeout", set.timeout.is_some()),
+        ("--attempts", set.attempts.is_some()),
+        ("--env", !set.env.is_empty()),
+        ("--base", set.base.is_some()),
+        ("--id", run.id.is_some()),
+        ("--trust-passes", run.trust_passes),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Failure::input(format!("{flag} belongs to a PRD file, and none is given"))
+            .hint(
+                "ropewalk run prd.json … sets it for that PRD; ropewalk.toml sets it for all that is queued",
+            )),
+    }
+}
+
+/// Names PRDs that nobody could work on: started, each of their stories would be parked for the same reason.
+fn refuse_without_agent(place: &Place) -> Result<(), Failure> {
+    if place.repository().is_err() || place.project_settings()?.command.is_some() {
+        return Ok(());
+    }
+    let request = Request::Prds { states: vec!["active".into()] };
+    let Response::Prds(prds) = place.ask(&mut Session::open(&place.home)?, request)? else { return Ok(()) };
+    let is_idle = |prd: &&PrdLine| {
+        let progress = &prd.progress;
+        // Single tasks bring their own command.
+        prd.key != COLLECTION_KEY && prd.command.is_none() && progress.ready + progress.blocked > 0
+    };
+    match prds.iter().find(is_idle) {
+        None => Ok(()),
+        Some(prd) => Err(Failure::input(format!("no agent is set for {}", prd.key))
+            .hint("set it in ropewalk.toml: [agent.shell] command = \"./agent.sh\"")),
+    }
+}
+
 type Ran = (Option<Imported>, Option<Board>);
 type Import = Box<ropewalk_daemon::api::Import>;
 
@@ -66,6 +119,8 @@ fn drive(
     session: &mut Session,
     place: &Place,
     import: Option<Import>,
+    workers: u32,
+    door: &Door,
     out: &Out,
     interrupts: &Interrupts,
 ) -> Result<Ran, Failure> {
@@ -80,6 +135,8 @@ fn drive(
         }
         None => None,
     };
+    // Only now: settings and focus of this command are in force before the first attempt.
+    door.ask(ropewalk_core::command::Command::SetSlots { slots: workers })?;
     let board = follow(session, place, out, interrupts, |_, board| Ok(board.is_at_rest))?;
     Ok((imported, board))
 }
@@ -183,7 +240,8 @@ fn words(prd: Option<&PrdView>, board: &Board, parked: &[&ParkLine], blocked: u3
         let progress = &line.progress;
         let branch = line.branch.as_deref().unwrap_or("no branch");
         let wanted = progress.stories - progress.cancelled;
-        text += &format!("{}: {} of {wanted} stories landed on {branch}", line.key, progress.done);
+        let what = if line.key == COLLECTION_KEY { "tasks" } else { "stories" };
+        text += &format!("{}: {} of {wanted} {what} landed on {branch}", line.key, progress.done);
         if progress.cancelled > 0 {
             text += &format!(", {} cancelled", progress.cancelled);
         }
@@ -193,7 +251,12 @@ fn words(prd: Option<&PrdView>, board: &Board, parked: &[&ParkLine], blocked: u3
         }
     }
     for line in parked {
-        text += &format!("waits for you: {} (task {}): {}\n", line.name, line.task, line.reason);
+        let own = format!("task {}", line.task);
+        let name = if line.name == own { own } else { format!("{} ({own})", line.name) };
+        text += &format!("waits for you: {name}: {}\n", line.reason);
+    }
+    if let Some(first) = parked.first() {
+        text += &format!("next: ropewalk why {}   # then `ropewalk retry {}`\n", first.task, first.task);
     }
     if blocked > 0 {
         text += &format!("{blocked} blocked behind what waits; `ropewalk why ID` says behind what\n");

@@ -144,6 +144,9 @@ fn show(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
     if !task.attempts_made.is_empty() {
         out.say(&table(&["attempt", "ended", "time", "candidate", "detail"], rows));
     }
+    if let Some(returned) = task.attempts_made.last().and_then(|attempt| attempt.returned.as_deref()) {
+        out.say(&inert(&format!("\nits work was returned:\n{returned}\n")));
+    }
     tell_why(&task, out);
     Ok(0)
 }
@@ -155,7 +158,9 @@ pub(crate) fn why(name: &str, out: &Out) -> Result<u8, Failure> {
         out.json(&serde_json::json!({"task": task.line.id, "name": task.line.name, "why": task.why}));
         return Ok(0);
     }
-    out.say(&inert(&format!("task {} {} is {}", task.line.id, task.line.name, task.why.state)));
+    let own = format!("task {}", task.line.id);
+    let name = if task.line.name == own { own } else { format!("{own} {}", task.line.name) };
+    out.say(&inert(&format!("{name} is {}", task.why.state)));
     tell_why(&task, out);
     Ok(0)
 }

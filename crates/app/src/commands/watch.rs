@@ -47,8 +47,12 @@ impl Interrupts {
 pub(crate) fn stopper(door: &Door) -> impl Fn() + Send + 'static {
     let door = door.clone();
     move || {
-        // Refused only when it has ended already.
-        drop(door.ask(ropewalk_core::command::Command::Stop));
+        let door = door.clone();
+        // Not waited for here: the next Ctrl-C must be heard even if the engine hangs.
+        let asked = std::thread::Builder::new()
+            .name("stop".into())
+            .spawn(move || drop(door.ask(ropewalk_core::command::Command::Stop)));
+        drop(asked);
     }
 }
 

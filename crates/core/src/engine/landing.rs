@@ -88,7 +88,10 @@ impl Engine {
         let target = (candidate.project, candidate.target.clone());
         match result {
             MergeResult::Merged(merged) => self.check_or_land(step, id, merged),
-            MergeResult::Contained { commit } => self.landed(step, id, commit),
+            // Whoever put it there has not checked it.
+            MergeResult::Contained { commit, tree } => {
+                self.check_or_land(step, id, MergedCommit { onto: commit.clone(), commit, tree });
+            }
             MergeResult::Conflict { files, text } => self.conflict(step, id, &files, &text),
             MergeResult::Fault { detail } => {
                 self.stuck(step, id, ReturnWhy::GitFault, ParkReason::Git { detail })
@@ -102,13 +105,20 @@ impl Engine {
             .tasks
             .get(&id.task)
             .is_some_and(|live| self.settings_of(&live.task).checks.is_some_and(|checks| !checks.is_empty()));
-        self.move_candidate(step, id, |candidate| {
-            candidate.state = if has_checks {
-                CandidateState::Checking { merged }
-            } else {
-                CandidateState::Landing { merged }
-            };
-        });
+        if has_checks {
+            self.move_candidate(step, id, |candidate| candidate.state = CandidateState::Checking { merged });
+            self.ask_for_candidate(step, id);
+        } else {
+            self.land_merged(step, id, merged);
+        }
+    }
+
+    /// Moves the target, unless it stands there already.
+    fn land_merged(&mut self, step: &mut Step, id: AttemptId, merged: MergedCommit) {
+        if merged.onto == merged.commit {
+            return self.landed(step, id, merged.commit);
+        }
+        self.move_candidate(step, id, |candidate| candidate.state = CandidateState::Landing { merged });
         self.ask_for_candidate(step, id);
     }
 
@@ -138,10 +148,7 @@ impl Engine {
         let CandidateState::Checking { merged } = candidate.state else { return };
         let target = (candidate.project, candidate.target);
         match result {
-            CheckResult::Passed => {
-                self.move_candidate(step, id, |c| c.state = CandidateState::Landing { merged });
-                self.ask_for_candidate(step, id);
-            }
+            CheckResult::Passed => self.land_merged(step, id, merged),
             // We ended it ourselves: it says nothing of the tree, and is asked for again after the next start.
             CheckResult::Failed { .. } | CheckResult::Fault { .. } | CheckResult::Lost { .. }
                 if self.is_stopping => {}

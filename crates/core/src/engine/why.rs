@@ -37,6 +37,7 @@ impl Engine {
             }),
             TaskState::Parked { reason, .. } => {
                 why.reasons.push(format!("it waits for a person: {}", reason.text()));
+                why.next.push(format!("ropewalk task show {id}   # its attempts, and what was returned"));
                 why.next.push(format!("ropewalk logs {id}    # what the last attempt printed"));
                 why.next.push(format!("ropewalk retry {id}   # once the cause is removed"));
             }

@@ -9,12 +9,12 @@ use ropewalk_core::event::Event;
 use ropewalk_core::id::{AttemptId, Oid};
 use ropewalk_core::prompt::{Before, leftover_message, prompt};
 use ropewalk_core::task::TaskKind;
-use ropewalk_host::durable::{create_private_folder, write_durably};
+use ropewalk_host::durable::{create_private_folder, read_record, write_durably};
 use ropewalk_host::git::Left;
 use ropewalk_host::pool::WorkerEvent;
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
-use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
+use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
 
 use super::rows::{Case, History};
 use super::{Hand, landing, lock};
@@ -147,7 +147,7 @@ impl Hand {
             stdin: Some(prompt_file),
             timeout_ms: settings.timeout_ms.unwrap_or(self.site.limits.timeout_ms),
             grace_ms: self.site.limits.kill_grace_ms,
-            program: shell::program_of(&command).map(str::to_owned),
+            program: shell::program_of(&command),
         })
     }
 
@@ -260,7 +260,11 @@ fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
         End::Exited { code: 0 } => (ExitKind::Success, String::new()),
         End::Exited { code } => (ExitKind::Failure, format!("exit status {code}")),
         End::Signalled { os_signal } => (ExitKind::Failure, format!("ended by OS signal {os_signal}")),
-        End::TimedOut => (ExitKind::TimedOut, format!("its time ran out after {} s", record.wall_ms / 1_000)),
+        End::TimedOut => {
+            let note: Option<WorkerNote> = read_record(&worker_note(folder)).ok().flatten();
+            let limit_ms = note.map_or(record.wall_ms, |note| note.timeout_ms);
+            (ExitKind::TimedOut, format!("its time ran out after {} ms", limit_ms))
+        }
         End::Stopped => (ExitKind::Stopped, "asked to end".into()),
         End::NotStarted { reason } => (ExitKind::SetUpFault, reason.clone()),
     };

@@ -54,9 +54,16 @@ impl Hand {
             repository.merge(target, &head, &message, date.0, text_max).map_err(|error| error.to_string())?;
         Ok(match merge {
             Merge::Merged { onto, commit, tree } => MergeResult::Merged(MergedCommit { onto, commit, tree }),
-            Merge::Contained { onto } => MergeResult::Contained { commit: onto },
+            Merge::Contained { onto } => {
+                let tree = repository.tree_of(&onto).map_err(|error| error.to_string())?;
+                MergeResult::Contained { commit: onto, tree }
+            }
             Merge::Conflict { files, text } => MergeResult::Conflict { files, text },
-            Merge::NoTarget => MergeResult::Fault { detail: format!("the branch {target} is gone") },
+            Merge::NoTarget => MergeResult::Fault {
+                detail: format!(
+                    "the branch {target} is gone; make it again with `git branch {target} COMMIT`"
+                ),
+            },
         })
     }
 
@@ -90,15 +97,20 @@ impl Hand {
         ];
         given.extend(case.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
         given.extend(case.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        let checks = case.settings.checks.clone().unwrap_or_default();
+        let env = shell::environment(shell::own_environment(), &case.settings.env, &given);
+        if !is_handed {
+            find_programs(&checks, &worktree, &env)?;
+        }
         let mut argv = shell::argv_of(CHECK_SCRIPT);
         argv.push("check".into());
-        argv.extend(case.settings.checks.clone().unwrap_or_default());
+        argv.extend(checks);
         let assignment = Assignment {
             key,
             folder,
             argv,
             dir: worktree,
-            env: shell::environment(shell::own_environment(), &case.settings.env, &given),
+            env,
             stdin: None,
             timeout_ms: case.settings.check_timeout_ms.unwrap_or(self.site.limits.check_timeout_ms),
             grace_ms: self.site.limits.kill_grace_ms,
@@ -170,6 +182,19 @@ impl Hand {
             }
         }
     }
+}
+
+/// Names a check whose program is not there: no agent can mend that, so none is asked to.
+fn find_programs(checks: &[String], worktree: &Path, env: &[(String, String)]) -> Result<(), String> {
+    let path = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+    for word in checks.iter().filter_map(|check| shell::program_of(check)) {
+        shell::find_program(&word, worktree, path).map_err(|fault| {
+            format!(
+                "{fault}; a check runs in the merged tree, so its program must be committed or on the PATH"
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Runs each argument as a command and stops at the first that fails, saying which.

@@ -96,7 +96,7 @@ impl Machine {
             Some((_, event)) => tell(&events, event),
             None => {}
         };
-        let warm = options.slots.min(WARM_MAX) as usize;
+        let warm = options.warm.min(WARM_MAX) as usize;
         let pool = Pool::open(&options.home, options.worker_program.clone(), warm, on_event)
             .map_err(|e| e.to_string())?;
         let site = Arc::new(Site {

@@ -108,6 +108,16 @@ pub fn discover(folder: &Path) -> Result<Discovered, RepositoryFault> {
     Ok(Discovered { top, common_dir: common, base })
 }
 
+/// Whether the repository of this common git folder has a branch of that name.
+///
+/// # Errors
+/// When git fails.
+pub fn has_branch(common_dir: &Path, branch: &BranchName) -> Result<bool, GitError> {
+    let call = Call::new("find branch", common_dir).arg("--git-dir").arg(common_dir);
+    let said = call.args(["show-ref", "--verify", "--quiet", &branch.full_ref()]).run_accepting(&[0, 1])?;
+    Ok(said.code == 0)
+}
+
 fn branch_of(folder: &Path, here: &Path) -> Result<BranchName, RepositoryFault> {
     let call = Call::new("find branch", folder).with_callers_configuration();
     let said = call.args(["symbolic-ref", "--quiet", "HEAD"]).run_accepting(&[0, 1])?;

@@ -24,7 +24,7 @@ mod worktree;
 
 pub use collect::Left;
 pub use create::create;
-pub use discover::{Discovered, RepositoryFault, discover, version_check};
+pub use discover::{Discovered, RepositoryFault, discover, has_branch, version_check};
 pub use land::Landing;
 pub use merge::Merge;
 pub use refs::MadeBranch;

@@ -53,7 +53,11 @@ impl Shared {
                 Some(Chore::Sweep) => self.sweep(),
                 Some(Chore::Settle { key, worker }) => self.settle(&key, worker),
                 Some(Chore::Stop { key, kill }) => self.stop(&key, kill),
-                Some(Chore::Quit) => self.quit(),
+                Some(Chore::Quit) => {
+                    self.quit();
+                    // An earlier daemon's worker may have been at work when we began and idle since.
+                    self.sweep();
+                }
             }
             self.pair();
         }

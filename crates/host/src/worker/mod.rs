@@ -315,6 +315,8 @@ impl Worker {
             && let Ok(connection) = Connection::over(stream)
         {
             self.greet(connection);
+            // Hung up before it could be greeted: as in `listen_to_daemon`.
+            self.quitting |= self.connection.is_none() && matches!(self.slot, Slot::Empty { .. });
         }
     }
 

@@ -4,10 +4,11 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// `ROPEWALK_CRASH_AT=n` with n from 1: odd, before the commit number (n + 1) / 2 of this process; even, after
-/// commit number n / 2, before anybody hears of it.
+/// `FAILPOINT_CRASH_AT=n` with n from 1: odd, before the commit number (n + 1) / 2 of this process; even, after
+/// commit number n / 2, before anybody hears of it. (Not `ROPEWALK_…`: such names are settings, and the program
+/// refuses those that it does not know.)
 static CRASH_AT: LazyLock<Option<u64>> =
-    LazyLock::new(|| std::env::var("ROPEWALK_CRASH_AT").ok().and_then(|text| text.parse().ok()));
+    LazyLock::new(|| std::env::var("FAILPOINT_CRASH_AT").ok().and_then(|text| text.parse().ok()));
 
 static POINTS: AtomicU64 = AtomicU64::new(0);
 

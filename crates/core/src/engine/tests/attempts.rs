@@ -85,13 +85,14 @@ fn an_attempt_whose_worktree_takes_long_is_asked_for_again_and_not_stopped() {
 #[test]
 fn what_is_lost_again_and_again_is_parked() {
     let mut bench = Bench::of(&[&[]]);
-    for number in 1..=3 {
+    let most = bench.engine.limits().lost_max;
+    for number in 1..=most {
         bench.ends(attempt(1, number), ExitKind::Lost);
         let _ = bench.after_ms(600_000).feed(Event::Tick);
     }
     let is_lost = matches!(
         bench.task(1).state,
-        TaskState::Parked { reason: ParkReason::TooManyLosses { losses: 3, .. }, .. }
+        TaskState::Parked { reason: ParkReason::TooManyLosses { losses, .. }, .. } if losses == most
     );
     assert!(is_lost, "{:?}", bench.task(1).state);
 }

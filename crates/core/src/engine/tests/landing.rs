@@ -95,7 +95,10 @@ fn a_dirty_checkout_parks_and_a_retry_lands_the_same_candidate() {
 fn what_the_target_holds_already_has_landed() {
     let mut bench = Bench::of(&[&[], &[1]]);
     bench.ends(attempt(1, 1), ExitKind::Success);
-    assert_eq!(bench.merges(attempt(1, 1), MergeResult::Contained { commit: oid('a') }), [start(2, 1)]);
+    assert_eq!(
+        bench.merges(attempt(1, 1), MergeResult::Contained { commit: oid('a'), tree: oid('b') }),
+        [start(2, 1)]
+    );
 }
 
 fn land_prd(task: u64, at: Time) -> Effect {

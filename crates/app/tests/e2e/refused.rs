@@ -1,13 +1,11 @@
 //! What must not go in: named with file, place and rule, exit code 2, nothing stored and nothing run.
 
-mod support;
-
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use support::{Bench, Ran, story};
+use crate::support::{Bench, Ran, story};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")

@@ -1,12 +1,10 @@
 //! Real PRD files of other programs go in; the two largest run to the end.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::{Bench, Story, story};
 use serde_json::Value;
-use support::{Bench, Story, story};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/data/samples")

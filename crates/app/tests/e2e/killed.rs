@@ -1,11 +1,9 @@
 //! `kill -9` at any moment, then the same command again: every story lands exactly once, nothing is left over.
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
-use support::{Bench, Chance, Ran, Story, story, wait_at_most};
+use crate::support::{Bench, Chance, Ran, Story, story, wait_at_most};
 
 const BRANCH: &str = "feature/PRD-001";
 
@@ -164,5 +162,20 @@ fn interrupted_twice_it_ends_at_once_and_the_same_command_goes_on() {
     running.wait().expect(130);
     bench.expect(0, &args);
     bench.assert_landed_in_order(BRANCH, &stories);
+    bench.assert_clean(&["main", BRANCH]);
+}
+
+#[test]
+fn worktrees_that_an_engine_died_removing_are_removed_by_the_next() {
+    let bench = Bench::new();
+    let prd = bench.prd(&[story("US-001", &[])]);
+    let agent = bench.agent("");
+    let args = ["run", text(&prd), "--command", &agent, "--check", "true"];
+    bench.expect(0, &args);
+    for name in [".removing-1.1", ".removing-check-1.1-0123456789"] {
+        let folder = bench.home.join("worktrees").join(name);
+        std::fs::create_dir_all(folder.join("half")).expect("a folder");
+    }
+    bench.expect(0, &args);
     bench.assert_clean(&["main", BRANCH]);
 }

@@ -1,9 +1,6 @@
 //! A bench for the real program: a repository, a state folder and a folder for the fake agent's record, all
 //! temporary; every process it starts has a deadline. Knows the program's words and exit codes only.
 
-#![allow(clippy::allow_attributes, reason = "an expectation would fail in the test files that use all of it")]
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -45,7 +42,7 @@ pub(crate) fn wait_at_most<T>(span: Duration, mut look: impl FnMut() -> Option<T
 /// A repository, a state folder, and room for the rest.
 pub(crate) struct Bench {
     /// Gone with the bench.
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub(crate) repo: PathBuf,
     pub(crate) home: PathBuf,
     started: AtomicU32,
@@ -96,7 +93,12 @@ impl Bench {
         for name in ["repo", "agent", "user", "out"] {
             fs::create_dir(root.join(name)).expect("a folder in it");
         }
-        Bench { repo: root.join("repo"), home: root.join("state"), folder, started: AtomicU32::new(0) }
+        Bench {
+            repo: root.join("repo"),
+            home: root.join("state"),
+            _folder: folder,
+            started: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn root(&self) -> PathBuf {

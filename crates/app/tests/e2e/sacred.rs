@@ -1,13 +1,12 @@
 //! The user's own checkout: nothing touches it but a landing on the branch that is checked out clean.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use support::{Bench, story};
+use crate::support::{Bench, story};
 
 const BRANCH: &str = "feature/PRD-001";
 
@@ -174,7 +173,10 @@ fn a_dirty_checkout_of_the_base_parks_the_landing_until_it_is_clean() {
         sh(make_dirty);
         bench.git(&["status", "-s"]);
         let before = Checkout::of(&bench);
+        let began = Instant::now();
         let parked = bench.expect(3, &["prd", "land", "PRD-001"]);
+        // An engine that never had a worker once waited ten seconds for the end of none.
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         parked.says(&["has not landed", "parked"]);
         assert_eq!(Checkout::of(&bench), before, "{name}");
         sh(clean);

@@ -1,11 +1,9 @@
 //! The main job through the real program: a PRD goes in, landed commits come out.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Bench, Story, story};
 use serde_json::json;
-use support::{Bench, Story, story};
 
 const BRANCH: &str = "feature/PRD-001";
 
@@ -298,7 +296,7 @@ fn cancelling_a_running_attempt_ends_all_of_its_processes() {
     let left = bench.wait_for_record("what it left behind", |record| record.task == "1-left");
     bench.wait_for_record("the other", |record| record.task == "2");
     bench.expect(0, &["cancel", "1"]);
-    support::wait_for("its end", || {
+    crate::support::wait_for("its end", || {
         (!std::path::Path::new(&format!("/proc/{}", left.pid)).exists()).then_some(())
     });
     bench.open_gate("go");

@@ -1,0 +1,121 @@
+//! A crash before and after every commit of a run and of a landing, then the same command again: all ends well.
+//! Only with the feature `failpoints`, which teaches the store to end the process at a commit.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::support::{Bench, Ran, Story, story};
+
+const BRANCH: &str = "feature/PRD-001";
+
+/// The exit code is none: ended by SIGABRT.
+fn crashed(ran: &Ran) -> bool {
+    ran.code.is_none()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// One conflict, one red check, one dependency.
+fn stories() -> Vec<Story> {
+    vec![
+        story("US-001", &[]).steps("edit shared.txt one"),
+        story("US-002", &[]).steps("edit shared.txt two"),
+        story("US-003", &[]).steps("remove red.txt; first 1 edit red.txt; edit three.txt"),
+        story("US-004", &["US-001"]),
+    ]
+}
+
+/// Runs the command so that it crashes at its n-th point, if it has so many.
+fn run_to_point(bench: &Bench, args: &[&str], point: u32) -> Ran {
+    let mut command = bench.command(args);
+    command.env("FAILPOINT_CRASH_AT", point.to_string());
+    bench.start(command, format!("{} (crash at {point})", args.join(" "))).wait()
+}
+
+/// Benches at work at once: each waits for the disk and for its agents most of the time.
+const BENCHES: usize = 4;
+
+/// How many points a command has, as far as is known: the highest one that was reached.
+#[derive(Default)]
+struct Reach {
+    highest: AtomicU32,
+    /// A point beyond the last was asked for: no crash.
+    is_known: AtomicBool,
+}
+
+impl Reach {
+    /// Runs the command so that it crashes at this point, and again to its end; skips what is known to be
+    /// beyond the end.
+    fn try_point(&self, bench: &Bench, args: &[&str], point: u32) {
+        let ran = run_to_point(bench, args, point);
+        if crashed(&ran) {
+            self.highest.fetch_max(point, Ordering::SeqCst);
+            bench.expect(0, args);
+        } else {
+            ran.expect(0);
+            self.is_known.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_beyond(&self, point: u32) -> bool {
+        self.is_known.load(Ordering::SeqCst) && point > self.highest.load(Ordering::SeqCst)
+    }
+}
+
+/// Takes points until one is beyond the end.
+fn each_point(reach: &Reach, next: &AtomicU32, attempt: impl Fn(u32)) {
+    loop {
+        let point = next.fetch_add(1, Ordering::SeqCst);
+        if reach.is_beyond(point) {
+            return;
+        }
+        attempt(point);
+    }
+}
+
+fn in_parallel(work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..BENCHES {
+            scope.spawn(&work);
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_commit_of_a_run_costs_nothing() {
+    let (reach, next) = (Reach::default(), AtomicU32::new(1));
+    in_parallel(|| {
+        each_point(&reach, &next, |point| {
+            let (bench, stories) = (Bench::new(), stories());
+            let prd = bench.prd(&stories);
+            let agent = bench.agent("");
+            let run = ["run", text(&prd), "--command", &agent, "--check", "test ! -e red.txt"];
+            reach.try_point(&bench, &run, point);
+            bench.assert_landed_in_order(BRANCH, &stories);
+            bench.assert_clean(&["main", BRANCH]);
+        });
+    });
+    let highest = reach.highest.into_inner();
+    assert!(highest >= 20, "only {highest} points were reached");
+}
+
+#[test]
+fn a_crash_at_any_commit_of_a_landing_costs_nothing() {
+    let (reach, next) = (Reach::default(), AtomicU32::new(1));
+    in_parallel(|| {
+        each_point(&reach, &next, |point| {
+            let bench = Bench::new();
+            let prd = bench.prd(&[story("US-001", &[])]);
+            bench.expect(0, &["run", text(&prd), "--command", &bench.agent(""), "--check", "true"]);
+            reach.try_point(&bench, &["prd", "land", "PRD-001"], point);
+            assert_eq!(bench.git(&["status", "--porcelain"]), "");
+            assert_eq!(bench.git(&["rev-list", "--count", "--first-parent", "main"]), "2\n", "landed once");
+            assert_eq!(bench.git(&["rev-parse", "main^2"]), bench.git(&["rev-parse", BRANCH]));
+            bench.assert_clean(&["main", BRANCH]);
+        });
+    });
+    let highest = reach.highest.into_inner();
+    assert!(highest >= 4, "only {highest} points were reached");
+}
