@@ -246,3 +246,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_second_list_that_could_hold_stories_is_not_passed_over_in_silence() {
+    let bytes = br#"{"stories":[{"id":"A","title":"a"}],"tasks":[{"id":"B"}],"items":["no story"]}"#;
+    let document =
+        read(Source { bytes, file_stem: "stem", manifest: None }, &Limits::default()).expect("accepted");
+    let said: Vec<_> = document.warnings.iter().map(|w| (w.rule, w.place.path.as_str())).collect();
+    assert_eq!(said, [("passed-over", "tasks")]);
+}

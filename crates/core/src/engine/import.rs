@@ -194,7 +194,8 @@ impl Engine {
                     }
                     report.unchanged += 1;
                 }
-                Some(_) => match self.fixed_because(task) {
+                // What is parked waits for just this: somebody who mends it.
+                Some(_) => match self.fixed_because(task).filter(|_| !self.waits_for_a_mend(task)) {
                     Some(why) => {
                         report.fixed.push(format!("{} {why}: the changed text is not used", document.id))
                     }
@@ -239,7 +240,7 @@ impl Engine {
             }
             let at = self.now;
             // Cancelled before: by way of blocked, so that the reason is the one that no retry overrules.
-            self.reopen_cancelled(step, story.task);
+            self.reopen_ended(step, story.task);
             self.move_task(step, story.task, |moved| {
                 moved.state = TaskState::Cancelled { at, reason: CancelReason::Removed };
             });
@@ -263,20 +264,28 @@ impl Engine {
         }
     }
 
-    fn reopen_cancelled(&mut self, step: &mut Step, id: TaskId) {
-        if matches!(self.tasks.get(&id).map(|live| &live.task.state), Some(TaskState::Cancelled { .. })) {
+    fn waits_for_a_mend(&self, task: TaskId) -> bool {
+        let state = self.tasks.get(&task).map(|live| &live.task.state);
+        matches!(state, Some(TaskState::Parked { reason, .. }) if !reason.keeps_candidate())
+    }
+
+    fn reopen_ended(&mut self, step: &mut Step, id: TaskId) {
+        let state = self.tasks.get(&id).map(|live| &live.task.state);
+        if matches!(state, Some(TaskState::Cancelled { .. } | TaskState::Parked { .. })) {
             self.move_task(step, id, |moved| moved.state = TaskState::Blocked);
         }
     }
 
     fn edit_task(&mut self, step: &mut Step, document: &StoryDocument, id: TaskId, depends_on: Vec<TaskId>) {
         // Its dependents may count a cancelled task as met: they must hear that it is no longer.
-        self.reopen_cancelled(step, id);
+        self.reopen_ended(step, id);
         let Some(old) = self.tasks.get(&id).map(|live| live.task.clone()) else { return };
         let edited = Task {
             title: document.title.clone(),
             priority: document.priority,
             state: TaskState::Blocked,
+            // Another text is another task to fail at.
+            tally: Tally::default(),
             version: old.version + 1,
             depends_on,
             ..old

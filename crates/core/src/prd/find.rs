@@ -16,6 +16,8 @@ pub(super) struct Found<'a> {
     pub(super) heads: Vec<(&'static str, &'a str, RawMembers<'a>)>,
     pub(super) list_path: String,
     pub(super) list: &'a str,
+    /// Keys beside it that could be the story list as well.
+    pub(super) passed_over: Vec<&'static str>,
 }
 
 /// The spot of a whole part of the file.
@@ -44,7 +46,12 @@ pub(super) fn find_list<'a>(text: &'a str, faults: &mut Faults) -> Option<Found<
     // The cut text has no white space round it, so that offsets of parts are those of their first sign.
     let body = text.trim_matches([' ', '\t', '\r', '\n']);
     if body.starts_with('[') {
-        return Some(Found { heads: Vec::new(), list_path: String::new(), list: body });
+        return Some(Found {
+            heads: Vec::new(),
+            list_path: String::new(),
+            list: body,
+            passed_over: Vec::new(),
+        });
     }
     let top = open_object("", body, text, faults)?;
     let Some(top) = top else {
@@ -61,15 +68,17 @@ pub(super) fn find_list<'a>(text: &'a str, faults: &mut Faults) -> Option<Found<
         return None;
     };
     if let Some((key, list)) = list_of(&top) {
-        return Some(Found { list_path: key.to_owned(), list, heads: vec![("", body, top)] });
+        let passed_over = passed_over(&top, key);
+        return Some(Found { list_path: key.to_owned(), list, heads: vec![("", body, top)], passed_over });
     }
     let nested = top.iter().find(|(key, _)| key == NESTED_KEY).map(|(_, member)| member.raw);
     if let Some(nested) = nested
         && let Some(inner) = open_object(NESTED_KEY, nested, text, faults)?
         && let Some((key, list)) = list_of(&inner)
     {
+        let passed_over = passed_over(&inner, key);
         let heads = vec![(NESTED_KEY, nested, inner), ("", body, top)];
-        return Some(Found { list_path: format!("{NESTED_KEY}.{key}"), list, heads });
+        return Some(Found { list_path: format!("{NESTED_KEY}.{key}"), list, heads, passed_over });
     }
     if let Some((key, member)) = top.iter().find(|(key, _)| LIST_KEYS.contains(&key.as_ref())) {
         let kind = walk(member.raw, Some(&[]), &mut Vec::new()).map_or("something else", |node| node.kind());
@@ -114,4 +123,12 @@ fn list_of<'a>(members: &RawMembers<'a>) -> Option<(&'static str, &'a str)> {
             .find(|(key, member)| key == list_key && member.raw.starts_with('['))
             .map(|(_, m)| (list_key, m.raw))
     })
+}
+
+/// Other lists of objects under a key that stories may stand under: one of them may be meant.
+fn passed_over(members: &RawMembers<'_>, taken: &str) -> Vec<&'static str> {
+    let holds_objects =
+        |raw: &str| raw.strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with('{'));
+    let is_list = |key: &&str| members.iter().any(|(name, member)| name == *key && holds_objects(member.raw));
+    LIST_KEYS.into_iter().filter(|key| *key != taken).filter(is_list).collect()
 }

@@ -103,6 +103,11 @@ fn read_text(
             )
         });
     }
+    for key in &found.passed_over {
+        let message = format!("these are not read: the stories are taken from {}", found.list_path);
+        warnings
+            .push(|| (None, fault(*key, "passed-over", message).with_hint("put all stories under one key")));
+    }
     let (mut story_faults, mut story_warnings) = (Faults::default(), Faults::default());
     let drafts = read_stories(text, &found.list_path, &list_text, &mut story_faults, &mut story_warnings);
     faults.absorb(story_faults);

@@ -102,3 +102,13 @@ fn a_file_does_not_take_over_a_key_that_another_file_got_from_us() {
     super::super::import::refuse_takeover(&other, &prd, Some("/prd.json"))
         .expect("the key is the file's own");
 }
+
+#[test]
+fn a_parked_story_whose_text_is_mended_is_tried_again() {
+    let mut bench = Bench::of(&[&[]]);
+    bench.exits(attempt(1, 1), ExitKind::SetUpFault);
+    assert_eq!(bench.state(1), "parked");
+    let report = bench.import(import(changed(&[&[]], &[0]))).expect("accepted");
+    assert_eq!((report.updated, report.fixed.len()), (1, 0));
+    assert_eq!((bench.state(1), bench.task(1).attempts), ("leased", 2));
+}
