@@ -28,11 +28,13 @@ pub(crate) struct Failure {
     text: String,
     hints: Vec<String>,
     faults: Vec<FaultLine>,
+    /// Surely nothing was done, and asking once more may meet another engine, or none.
+    may_ask_again: bool,
 }
 
 impl Failure {
     fn new(code: &'static str, exit: u8, text: impl Into<String>) -> Failure {
-        Failure { code, exit, text: text.into(), hints: Vec::new(), faults: Vec::new() }
+        Failure { code, exit, text: text.into(), hints: Vec::new(), faults: Vec::new(), may_ask_again: false }
     }
 
     /// The machine or we ourselves failed.
@@ -76,6 +78,10 @@ impl Failure {
         self.code == ENGINE_GONE
     }
 
+    pub(crate) fn may_ask_again(&self) -> bool {
+        self.may_ask_again
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit
     }
@@ -114,9 +120,14 @@ impl From<Refusal> for Failure {
             RefusalKind::Conflict => ("conflict", 5),
             RefusalKind::Invalid => ("bad-input", USAGE),
             RefusalKind::Busy => ("busy", 75),
+            RefusalKind::Gone => (ENGINE_GONE, 75),
             RefusalKind::Failed => ("failed", 1),
         };
-        Failure { hints: refusal.hint.into_iter().collect(), ..Failure::new(code, exit, refusal.text) }
+        Failure {
+            hints: refusal.hint.into_iter().collect(),
+            may_ask_again: refusal.kind == RefusalKind::Gone,
+            ..Failure::new(code, exit, refusal.text)
+        }
     }
 }
 

@@ -30,11 +30,20 @@ fn main() -> ExitCode {
         }
     };
     let out = out::Out::new(cli.json, cli.quiet);
-    match commands::dispatch(cli, &out) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.show(&out);
-            ExitCode::from(failure.exit_code())
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match commands::dispatch(&cli, &out) {
+            Ok(code) => return ExitCode::from(code),
+            // Asked at the very moment at which an engine ended.
+            Err(failure) if failure.may_ask_again() && tries < TRIES_MAX => {}
+            Err(failure) => {
+                failure.show(&out);
+                return ExitCode::from(failure.exit_code());
+            }
         }
     }
 }
+
+/// How often a command is put again to whoever serves next: engines do not end that often in a row.
+const TRIES_MAX: u32 = 5;

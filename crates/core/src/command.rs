@@ -147,6 +147,8 @@ pub enum RefusalKind {
     Invalid,
     /// A bound is reached; later it may work.
     Busy,
+    /// The engine ended before it looked at it; nothing was done, and whoever serves next may be asked.
+    Gone,
     /// The store failed; nothing was acknowledged.
     Failed,
 }

@@ -45,8 +45,10 @@ pub enum Event {
         candidate: AttemptId,
         result: MergeResult,
     },
+    /// The checks of this candidate have ended. `commit` begins the id of the merge they ran on.
     Checked {
         candidate: AttemptId,
+        commit: String,
         result: CheckResult,
     },
     Landed {

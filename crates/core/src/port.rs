@@ -94,7 +94,7 @@ pub struct NoteFilter {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub projects: Vec<Project>,
-    /// PRDs that are draft or active, with the number of their tasks by state.
+    /// PRDs that are draft or active, or that a task below belongs to, with the number of their tasks by state.
     pub prds: Vec<(Prd, Progress)>,
     /// Tasks that are neither done nor cancelled, and cancelled ones that such a task depends on, by id. Their
     /// `depends_on` lists only tasks that are not done: the others are met for good.

@@ -43,7 +43,7 @@ pub(crate) struct DoorDesk {
 }
 
 fn ended() -> Refusal {
-    Refusal::new(RefusalKind::Busy, "the engine has ended")
+    Refusal::new(RefusalKind::Gone, "the engine has ended")
 }
 
 impl Desk for DoorDesk {

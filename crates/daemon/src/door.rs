@@ -80,7 +80,7 @@ impl Door {
 
     /// Asks for something and waits for the answer, which follows its commit.
     pub fn ask(&self, command: Command) -> Answer {
-        let gone = || Refusal::new(RefusalKind::Busy, "the engine has ended");
+        let gone = || Refusal::new(RefusalKind::Gone, "the engine has ended");
         let (reply, answer) = channel();
         self.inbox.send(Message::Command { command: Box::new(command), reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?

@@ -99,6 +99,9 @@ struct Crank {
 /// full disk clears or it does not, and whoever started us sees the error either way.
 const REBUILDS_MAX: u32 = 3;
 
+/// A timer that is looked at so much too late was slept over: the machine was suspended, or this process stopped.
+const LATE_MS: u64 = 5_000;
+
 impl Crank {
     fn run(mut self) -> Result<(), DriverError> {
         let ended = self.turn_until_stopped();
@@ -114,7 +117,13 @@ impl Crank {
         let mut engine = self.restore(clock.now(), |_| {})?;
         let mut pulse = self.pulse.beat();
         while !(engine.is_stopping() && engine.is_quiet()) {
+            if engine.next_timer().is_some_and(|at| clock.now().ms_since(at) > LATE_MS) {
+                engine.renew_leases(clock.now());
+            }
             let (events, asks) = self.drain(&engine, &clock);
+            if engine.next_timer().is_some_and(|at| clock.now().ms_since(at) > LATE_MS) {
+                engine.renew_leases(clock.now());
+            }
             let is_news = !events.is_empty();
             let commits = self.store.write_counts().commits;
             match turn(&mut engine, &mut self.store, &mut self.machine, clock.now(), events) {
@@ -122,6 +131,8 @@ impl Crank {
                 Ok(()) if self.store.write_counts().commits == commits => {}
                 Ok(()) => rebuilds = 0,
                 Err(error) => {
+                    // Nothing of the turn happened, and nobody may wait for its answers.
+                    self.machine.drop_replies();
                     rebuilds += 1;
                     if rebuilds > REBUILDS_MAX || matches!(error, StoreError::Unusable { .. }) {
                         return Err(error.into());

@@ -23,7 +23,8 @@ pub(crate) const TICK_MS: u64 = 10;
 impl Stat {
     /// `None` when there is no such process (any more).
     pub(crate) fn of(pid: i32) -> Option<Stat> {
-        parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        // The name in it is raw bytes, cut in the middle of a character where it is long: not always UTF-8.
+        parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
     }
 
     /// Whether the process has ended and only waits to be reaped. A leader whose other threads go on is also

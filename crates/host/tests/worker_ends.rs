@@ -169,7 +169,7 @@ fn refused(
     expected: &str,
 ) {
     match daemon.end_of(assignment) {
-        End::NotStarted { reason } => assert!(reason.contains(expected), "{}: {reason}", assignment.key),
+        End::NotStarted { reason, .. } => assert!(reason.contains(expected), "{}: {reason}", assignment.key),
         other => panic!("{}: {other:?}", assignment.key),
     }
     assert!(!assignment.folder.join("ran").exists());

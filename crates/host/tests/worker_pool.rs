@@ -96,7 +96,7 @@ fn a_worker_program_that_does_not_work_is_told_to_all_that_need_it() {
         let daemon = bench.open_with(vec![broken.into()], 2);
         for key in [format!("{n}.1"), format!("{n}.2")] {
             match daemon.end_of(&bench.script(&key, "true")) {
-                End::NotStarted { reason } => {
+                End::NotStarted { reason, .. } => {
                     assert!(reason.contains("no worker can be started"), "{reason}")
                 }
                 other => panic!("{other:?}"),

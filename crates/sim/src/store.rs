@@ -275,7 +275,10 @@ impl Rows {
         let in_state = |names: &'static [&'static str]| {
             tasks.iter().filter(move |task| names.contains(&task.state.name())).map(|task| task.id)
         };
-        let live_prd = |prd: &Prd| matches!(prd.state, PrdState::Draft | PrdState::Active);
+        let live_prd = |prd: &Prd| {
+            matches!(prd.state, PrdState::Draft | PrdState::Active)
+                || tasks.iter().any(|task| task.prd == Some(prd.number))
+        };
         Snapshot {
             projects: self.projects.values().cloned().collect(),
             prds: self

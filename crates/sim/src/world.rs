@@ -486,10 +486,11 @@ impl SimWorld {
                 {
                     CheckResult::Failed { text: "test tree ... FAILED".into() }
                 } else {
-                    self.checked.insert(merged.commit);
+                    self.checked.insert(merged.commit.clone());
                     CheckResult::Passed
                 };
-                self.tell(Event::Checked { candidate, result });
+                let commit = merged.commit.short().to_owned();
+                self.tell(Event::Checked { candidate, commit, result });
             }
             Effect::Land { candidate, project, target, merged, follow } => {
                 self.land(candidate, project, &target, &merged, follow.as_ref(), fault);
@@ -599,16 +600,21 @@ impl World for SimWorld {
             Effect::Sweep { live } => self.sweep(&live),
             Effect::StopCheck { candidate } => {
                 let happenings = self.queue.values_mut();
+                let mut commit = None;
                 for happening in happenings {
-                    if let Happening::Acts { effect: Effect::Check { candidate: of, .. }, engine } = happening
+                    if let Happening::Acts { effect: Effect::Check { candidate: of, merged, .. }, engine } =
+                        happening
                         && *of == candidate
                     {
                         *engine = u32::MAX;
+                        commit = Some(merged.commit.short().to_owned());
                     }
                 }
-                if self.chance.thousandths(500) {
+                if let Some(commit) = commit
+                    && self.chance.thousandths(500)
+                {
                     let result = CheckResult::Failed { text: "ended by OS signal 15".into() };
-                    self.tell(Event::Checked { candidate, result });
+                    self.tell(Event::Checked { candidate, commit, result });
                 }
             }
             slow => {

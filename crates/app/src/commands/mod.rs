@@ -17,20 +17,20 @@ use crate::failure::Failure;
 use crate::out::Out;
 
 /// Carries a command out; the value is the exit code.
-pub(crate) fn dispatch(cli: Cli, out: &Out) -> Result<u8, Failure> {
-    match cli.command {
-        Command::Init(init) => init::init(&init, out),
-        Command::Run(run) => run::run(&run, out),
-        Command::Demo(demo) => demo::demo(&demo, out),
-        Command::Task(task) => task::task(&task, out),
-        Command::Prd(prd) => prd::prd(&prd, out),
+pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
+    match &cli.command {
+        Command::Init(init) => init::init(init, out),
+        Command::Run(run) => run::run(run, out),
+        Command::Demo(demo) => demo::demo(demo, out),
+        Command::Task(task) => task::task(task, out),
+        Command::Prd(prd) => prd::prd(prd, out),
         Command::Status => status::status(out),
-        Command::Logs(logs) => logs::logs(&logs, out),
+        Command::Logs(logs) => logs::logs(logs, out),
         Command::Why(name) => task::why(&name.id, out),
-        Command::Cancel(names) => task::cancel(names.ids, out),
+        Command::Cancel(names) => task::cancel(&names.ids, out),
         Command::Retry(name) => task::retry(&name.id, out),
-        Command::Config(config) => config::config(&config, out),
-        Command::Completions { shell } => generate::completions(shell, out),
-        Command::Man { folder } => generate::man(&folder, out),
+        Command::Config(config) => config::config(config, out),
+        Command::Completions { shell } => generate::completions(*shell, out),
+        Command::Man { folder } => generate::man(folder, out),
     }
 }

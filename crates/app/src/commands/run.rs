@@ -153,7 +153,10 @@ fn attach(mut session: Session, place: &Place, import: Option<Import>, out: &Out
             place.done(&mut session, Request::FocusAlso { prd: imported.key.to_string() })?;
             Some(imported)
         }
-        None => None,
+        None => {
+            place.done(&mut session, Request::Focus { on: None })?;
+            None
+        }
     };
     let interrupts = Interrupts::listen(|| std::process::exit(i32::from(INTERRUPTED)))?;
     let number = imported.as_ref().map(|imported| imported.prd);
@@ -166,7 +169,8 @@ fn attach(mut session: Session, place: &Place, import: Option<Import>, out: &Out
                 }
             })
         };
-        Ok(board.is_at_rest || number.is_some_and(|prd| !open(prd)))
+        // An engine without slots only lands something, or is about to get them: it is at rest by accident.
+        Ok(number.map_or(board.is_at_rest && board.slots > 0, |prd| !open(prd)))
     })?;
     Ok((imported, board))
 }

@@ -177,9 +177,10 @@ fn tell_why(task: &TaskView, out: &Out) {
     }
 }
 
-pub(crate) fn cancel(tasks: Vec<String>, out: &Out) -> Result<u8, Failure> {
+pub(crate) fn cancel(tasks: &[String], out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
-    let cancelled = place.done(&mut Session::open(&place.home)?, Request::Cancel { tasks })?;
+    let cancelled =
+        place.done(&mut Session::open(&place.home)?, Request::Cancel { tasks: tasks.to_vec() })?;
     tell_done(&cancelled, out);
     Ok(0)
 }

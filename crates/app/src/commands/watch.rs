@@ -1,7 +1,7 @@
 //! Follows an engine until something is reached, showing progress, and stops it cleanly on Ctrl-C.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ropewalk_core::view::{Board, NoteLine};
 use ropewalk_daemon::api::{Request, Response};
@@ -14,32 +14,46 @@ use crate::out::Out;
 use crate::place::Place;
 use crate::progress::Progress;
 
-/// How often the user asked to end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Interrupts(Arc<AtomicU32>);
+/// How often the user asked to end, and what the first time does.
+#[derive(Clone)]
+pub(crate) struct Interrupts {
+    count: Arc<AtomicU32>,
+    stop: Arc<Mutex<Stop>>,
+}
+
+type Stop = Box<dyn Fn() + Send>;
+
+/// One for the process: a second listener would count for itself.
+static INTERRUPTS: OnceLock<Interrupts> = OnceLock::new();
 
 impl Interrupts {
-    /// Listens for Ctrl-C and its kin. The first calls `stop`; the second ends this process at once, as safe as
-    /// `kill -9`: the next run recovers.
+    /// Listens for Ctrl-C and its kin; called again, only the action changes. The first calls `stop`; the second ends
+    /// this process at once, as safe as `kill -9`: the next run recovers.
     pub(crate) fn listen(stop: impl Fn() + Send + 'static) -> Result<Interrupts, Failure> {
-        let interrupts = Interrupts::default();
-        let seen = interrupts.clone();
+        if let Some(interrupts) = INTERRUPTS.get() {
+            *interrupts.stop.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(stop);
+            return Ok(interrupts.clone());
+        }
+        let interrupts = Interrupts { count: Arc::default(), stop: Arc::new(Mutex::new(Box::new(stop))) };
         let mut os_signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
             .map_err(|error| Failure::broken(format!("OS signals cannot be listened for: {error}")))?;
+        let seen = interrupts.clone();
         let spawned = std::thread::Builder::new().name("os signals".into()).spawn(move || {
             for _ in os_signals.forever() {
-                if seen.0.fetch_add(1, Ordering::SeqCst) > 0 {
+                if seen.count.fetch_add(1, Ordering::SeqCst) > 0 {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                stop();
+                (seen.stop.lock().unwrap_or_else(PoisonError::into_inner))();
             }
         });
         spawned.map_err(|error| Failure::broken(error.to_string()))?;
+        // Called from the main thread only: nobody can have come before.
+        let _ = INTERRUPTS.set(interrupts.clone());
         Ok(interrupts)
     }
 
     pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.count.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -88,8 +102,8 @@ pub(crate) fn follow(
     Ok(ended)
 }
 
-/// Lines of history fetched at once; the rest comes with the next look.
-const NOTES_MAX: usize = 1_000;
+/// Lines of history fetched at once: more than one turn of the loop can write, so that none is passed over.
+const NOTES_MAX: usize = 10_000;
 
 fn notes_after(session: &mut Session, place: &Place, after: u64) -> Result<Vec<NoteLine>, Failure> {
     match session.ask(place.common_dir().as_deref(), Request::Notes { after, prd: None, limit: NOTES_MAX }) {

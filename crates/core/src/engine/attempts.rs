@@ -10,6 +10,7 @@ use crate::limits::shorten;
 use crate::retry::backoff_ms;
 use crate::row::PrdState;
 use crate::task::{CancelReason, DoneHow, ParkReason, TaskKind, TaskState};
+use crate::time::Time;
 
 impl Engine {
     pub(super) fn on_started(&mut self, step: &mut Step, id: AttemptId, start: Option<Oid>) {
@@ -41,7 +42,12 @@ impl Engine {
             AttemptState::Checking { .. } | AttemptState::Finished { .. } => return,
         };
         let exit = Exit {
-            kind: if why == Some(StopWhy::LeaseRanOut) { ExitKind::Lost } else { exit.kind },
+            // Silent for a lease, but it ended well: its work counts.
+            kind: match (why, exit.kind) {
+                (_, ExitKind::Success) => ExitKind::Success,
+                (Some(StopWhy::LeaseRanOut), _) => ExitKind::Lost,
+                (_, kind) => kind,
+            },
             detail: shorten(&exit.detail, self.limits.detail_bytes_max),
             tail: shorten(&exit.tail, self.limits.feedback_bytes_max),
         };
@@ -97,6 +103,14 @@ impl Engine {
                 AttemptState::Finished { .. } => {}
             }
         }
+    }
+
+    /// Gives every worker a whole lease anew: the engine itself was away (a suspended machine, a stopped process), so
+    /// their silence says nothing.
+    pub fn renew_leases(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let until = self.now.plus_ms(self.limits.lease_ms);
+        self.attempts.values_mut().for_each(|live| live.lease_until = until);
     }
 
     /// Asks a live attempt to end.

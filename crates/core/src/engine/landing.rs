@@ -6,10 +6,10 @@ use crate::candidate::{Candidate, CandidateState, MergedCommit, ReturnWhy, Sourc
 use crate::change::{Change, NoteKind};
 use crate::effect::Effect;
 use crate::event::{BranchResult, CheckResult, LandResult, MergeResult};
-use crate::id::{AttemptId, AttemptNumber, Oid, PrdNumber, TaskId};
+use crate::id::{AttemptId, AttemptNumber, Oid, PrdNumber, ProjectId, TaskId};
 use crate::limits::shorten;
 use crate::priority::Priority;
-use crate::row::{PrdBranch, PrdState};
+use crate::row::{Prd, PrdBranch, PrdState};
 use crate::settings::Settings;
 use crate::task::{DoneHow, ParkReason, Tally, Task, TaskKind, TaskState};
 
@@ -140,12 +140,16 @@ impl Engine {
         self.make_ready(step, id, 0, |tally| tally.conflicts = conflicts);
     }
 
-    pub(super) fn on_checked(&mut self, step: &mut Step, id: AttemptId, result: CheckResult) {
+    pub(super) fn on_checked(&mut self, step: &mut Step, id: AttemptId, commit: &str, result: CheckResult) {
         let Some(candidate) = self.expected(id, |state| matches!(state, CandidateState::Checking { .. }))
         else {
             return;
         };
         let CandidateState::Checking { merged } = candidate.state else { return };
+        // Told twice, as after a restart, and meanwhile it was merged anew: this verdict is another tree's.
+        if commit.is_empty() || !merged.commit.as_str().starts_with(commit) {
+            return;
+        }
         let target = (candidate.project, candidate.target);
         match result {
             CheckResult::Passed => self.land_merged(step, id, merged),
@@ -262,12 +266,19 @@ impl Engine {
     pub(super) fn ensure_branch(&mut self, step: &mut Step, number: PrdNumber) {
         let Some(live) = self.prds.get(&number) else { return };
         let prd = &live.prd;
-        let in_focus = prd.is_collection || self.focus.as_ref().is_none_or(|focus| focus.contains(&number));
+        // A name that was planned keeps others waiting: it is made, in focus or not.
+        let is_planned = matches!(prd.branch, PrdBranch::Planned { .. });
+        let in_focus = prd.is_collection
+            || is_planned
+            || self.focus.as_ref().is_none_or(|focus| focus.contains(&number));
         let has_work = live.progress.done + live.progress.cancelled < live.progress.stories;
         if prd.state != PrdState::Active || !in_focus || !has_work || self.branches_asked.contains(&number) {
             return;
         }
         let project = prd.project;
+        if self.must_wait_for_a_branch(prd) {
+            return;
+        }
         let effect = match (&prd.branch, self.base_of(prd)) {
             (PrdBranch::Unplanned, Some(base)) => {
                 Effect::PlanBranch { prd: number, project, wanted: prd.wanted_branch.clone(), base }
@@ -281,10 +292,42 @@ impl Engine {
         step.effects.push(effect);
     }
 
+    /// One branch at a time per project: two PRDs that ask for the same name must not both find it free. A name that
+    /// is planned is taken, so it is made before another is looked for.
+    fn must_wait_for_a_branch(&self, prd: &Prd) -> bool {
+        let is_unplanned = prd.branch == PrdBranch::Unplanned;
+        let mut others = self.prds.values().filter(|other| {
+            other.prd.project == prd.project
+                && other.prd.number != prd.number
+                && !self.branch_faults.contains_key(&other.prd.number)
+        });
+        others.any(|other| {
+            let has_work = other.progress.done + other.progress.cancelled < other.progress.stories;
+            let is_next = matches!(other.prd.branch, PrdBranch::Planned { .. })
+                && other.prd.state == PrdState::Active
+                && has_work;
+            self.branches_asked.contains(&other.prd.number) || (is_unplanned && is_next)
+        })
+    }
+
+    /// Gives the next PRD of the project its turn.
+    fn ensure_branches(&mut self, step: &mut Step, project: ProjectId) {
+        let of_project = self.prds.values().filter(|live| live.prd.project == project);
+        for prd in of_project.map(|live| live.prd.number).collect::<Vec<_>>() {
+            self.ensure_branch(step, prd);
+        }
+    }
+
     pub(super) fn on_branch(&mut self, step: &mut Step, number: PrdNumber, result: BranchResult) {
         // Answered, whether or not the PRD is still there: nobody waits for it any more.
         self.branches_asked.remove(&number);
-        let Some(mut prd) = self.prds.get(&number).map(|live| live.prd.clone()) else { return };
+        let Some(mut prd) = self.prds.get(&number).map(|live| live.prd.clone()) else {
+            for project in self.projects.keys().copied().collect::<Vec<_>>() {
+                self.ensure_branches(step, project);
+            }
+            return;
+        };
+        let project = prd.project;
         match (result, &prd.branch) {
             (BranchResult::Planned { name, at }, PrdBranch::Unplanned) => {
                 prd.branch = PrdBranch::Planned { name, at };
@@ -306,13 +349,14 @@ impl Engine {
                 self.branch_faults.insert(number, detail);
                 // Marked as asked: it is not asked again before somebody acts or the engine starts anew.
                 self.branches_asked.insert(number);
-                return;
+                return self.ensure_branches(step, project);
             }
             // Told twice, as after a restart.
             (BranchResult::Planned { .. } | BranchResult::Made | BranchResult::Taken, _) => return,
         }
         self.branch_faults.remove(&number);
         self.ensure_branch(step, number);
+        self.ensure_branches(step, project);
     }
 
     /// Looks at a PRD after one of its stories ended: lands it by itself where that is wished, and completes one

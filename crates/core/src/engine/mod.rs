@@ -179,7 +179,9 @@ impl Engine {
                 self.on_collected(&mut step, attempt, collected)
             }
             Event::Merged { candidate, result } => self.on_merged(&mut step, candidate, result),
-            Event::Checked { candidate, result } => self.on_checked(&mut step, candidate, result),
+            Event::Checked { candidate, commit, result } => {
+                self.on_checked(&mut step, candidate, &commit, result)
+            }
             Event::Landed { candidate, result } => self.on_landed(&mut step, candidate, result),
         }
         step

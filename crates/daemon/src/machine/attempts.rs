@@ -38,20 +38,38 @@ impl Hand {
             return None;
         }
         let started = self.try_start(id);
-        lock(&self.site.starting).remove(&id);
-        let (kind, detail) = match started {
-            Ok(()) => return None,
-            Err(NoStart::SetUp(detail)) => (ExitKind::SetUpFault, detail),
-            Err(NoStart::Passing(detail)) => (ExitKind::CouldNotStart, detail),
+        let failed = match started {
+            Ok(()) => None,
+            Err(NoStart::SetUp(detail)) => Some((ExitKind::SetUpFault, detail)),
+            Err(NoStart::Passing(detail)) => Some((ExitKind::CouldNotStart, detail)),
         };
+        if failed.is_some() {
+            // What was told as not started must not start after all, should it be asked for once more meanwhile.
+            lock(&self.site.given_up).insert(id);
+        }
+        lock(&self.site.starting).remove(&id);
+        let (kind, detail) = failed?;
         Some(Event::AttemptExited { attempt: id, exit: Exit { kind, detail, tail: String::new() } })
     }
 
     fn try_start(&self, id: AttemptId) -> Result<(), NoStart> {
         let key = id.to_string();
         let folder = self.site.attempt_folder(&key);
+        let is_stopping = || lock(&self.site.stopping).contains(&id);
+        if worker_note(&folder).exists() || exit_record(&folder).exists() {
+            // A worker has it, or had it: nothing is looked up, written or made again under a living agent.
+            self.site.pool.run(found_again(&key, &folder)).map_err(|error| error.to_string())?;
+            if is_stopping() {
+                self.site.pool.stop(&key, false);
+            }
+            return Ok(());
+        }
         let case = self.case(id.task)?;
         let history = self.history(id)?;
+        let is_live = history.this.as_ref().is_some_and(|attempt| !attempt.state.is_finished());
+        if !is_live || lock(&self.site.given_up).contains(&id) {
+            return Ok(());
+        }
         create_private_folder(&folder).map_err(|error| error.to_string())?;
         let assignment = match &case.task.kind {
             TaskKind::Implement => self.prepare_worktree(id, &case, &history, &folder)?,
@@ -60,15 +78,11 @@ impl Hand {
             }
             TaskKind::Land => return Err(NoStart::SetUp("a landing has no attempt to start".into())),
         };
-        // Asked to end while it was prepared: an end without a beginning, told as stopped.
-        if lock(&self.site.stopping).contains(&id) {
-            self.site.pool.run(assignment).map_err(|error| error.to_string())?;
-            self.site.pool.stop(&key, true);
-            return Ok(());
-        }
+        // Asked to end while it was prepared: told to stop before it has begun, it ends without a beginning.
+        let at_once = is_stopping();
         self.site.pool.run(assignment).map_err(|error| error.to_string())?;
-        if lock(&self.site.stopping).contains(&id) {
-            self.site.pool.stop(&key, false);
+        if at_once || is_stopping() {
+            self.site.pool.stop(&key, at_once);
         }
         Ok(())
     }
@@ -85,8 +99,6 @@ impl Hand {
         let branch = branch.ok_or_else(|| "the PRD has no branch".to_owned())?;
         let worktree = self.site.worktree(&id.to_string());
         let repository = self.repository(project.id)?;
-        // Once handed to a worker the worktree is the agent's: it is never made anew under it.
-        let is_handed = worker_note(folder).exists() || exit_record(folder).exists();
         let start = match read_start(folder) {
             Some(start) => start,
             None => {
@@ -98,11 +110,8 @@ impl Hand {
                 }
             }
         };
-        if !is_handed {
-            repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
-            write_durably(&folder.join("start"), start.as_str().as_bytes())
-                .map_err(|error| error.to_string())?;
-        }
+        repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
+        write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
         self.assignment(id, case, folder, &worktree, Some(&start), history)
     }
 
@@ -197,6 +206,7 @@ impl Hand {
     /// Lets the worktree go. Whatever fails keeps it: the next sweep tries again.
     pub(super) fn release(&self, id: AttemptId) {
         lock(&self.site.stopping).remove(&id);
+        lock(&self.site.given_up).remove(&id);
         let worktree = self.site.worktree(&id.to_string());
         let Ok(Case { project: Some(project), task, .. }) = self.case(id.task) else { return };
         if task.kind != TaskKind::Implement {
@@ -217,6 +227,21 @@ impl Hand {
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         // A log that cannot be written is not worth an attempt.
         let _ = opened.and_then(|mut file| std::io::Write::write_all(&mut file, line.as_bytes()));
+    }
+}
+
+/// Stands for an assignment that was handed out before: its folder says all, and it is never started from this.
+pub(super) fn found_again(key: &str, folder: &Path) -> Assignment {
+    Assignment {
+        key: key.to_owned(),
+        folder: folder.to_owned(),
+        argv: Vec::new(),
+        dir: folder.to_owned(),
+        env: Vec::new(),
+        stdin: None,
+        timeout_ms: 0,
+        grace_ms: 0,
+        program: None,
     }
 }
 
@@ -266,7 +291,8 @@ fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
             (ExitKind::TimedOut, format!("its time ran out after {} ms", limit_ms))
         }
         End::Stopped => (ExitKind::Stopped, "asked to end".into()),
-        End::NotStarted { reason } => (ExitKind::SetUpFault, reason.clone()),
+        End::NotStarted { reason, passing: true } => (ExitKind::CouldNotStart, reason.clone()),
+        End::NotStarted { reason, passing: false } => (ExitKind::SetUpFault, reason.clone()),
     };
     Exit { kind, detail, tail: tail_of(folder, tail_max) }
 }
@@ -283,8 +309,9 @@ fn tail_of(folder: &Path, bytes_max: usize) -> String {
 }
 
 fn read_tail(path: &PathBuf, bytes_max: usize) -> Option<String> {
+    // A plain file only: an agent could have put a pipe there, and reading that never ends.
+    let length = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
     let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(bytes_max as u64))).ok()?;
     let mut bytes = Vec::with_capacity(bytes_max);
     file.take(bytes_max as u64).read_to_end(&mut bytes).ok()?;

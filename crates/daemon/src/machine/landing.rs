@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use ropewalk_core::attempt::{Exit, ExitKind};
-use ropewalk_core::candidate::{MergedCommit, Source};
+use ropewalk_core::candidate::{CandidateState, MergedCommit, Source};
 use ropewalk_core::event::{CheckResult, Event, LandResult, MergeResult};
 use ropewalk_core::id::{AttemptId, BranchName, ProjectId};
+use ropewalk_core::port::Read;
 use ropewalk_core::prompt::landing_message;
 use ropewalk_core::time::Time;
 use ropewalk_host::durable::{create_private_folder, read_record};
@@ -71,7 +72,10 @@ impl Hand {
     pub(super) fn check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Option<Event> {
         match self.try_check(id, project, merged) {
             Ok(()) => None,
-            Err(detail) => Some(Event::Checked { candidate: id, result: CheckResult::Fault { detail } }),
+            Err(detail) => {
+                let commit = merged.commit.short().to_owned();
+                Some(Event::Checked { candidate: id, commit, result: CheckResult::Fault { detail } })
+            }
         }
     }
 
@@ -116,7 +120,23 @@ impl Hand {
             grace_ms: self.site.limits.kill_grace_ms,
             program: None,
         };
-        self.site.pool.run(assignment).map_err(|error| error.to_string())
+        let key = assignment.key.clone();
+        self.site.pool.run(assignment).map_err(|error| error.to_string())?;
+        // Cancelled while it was prepared: nobody could stop it then.
+        if !self.is_check_wanted(&key, id) {
+            self.site.pool.stop(&key, true);
+        }
+        Ok(())
+    }
+
+    /// Whether the candidate is still being checked on the commit that the key names.
+    pub(super) fn is_check_wanted(&self, key: &str, id: AttemptId) -> bool {
+        // A store that cannot be read says nothing: what runs goes on.
+        let Ok(candidates) = self.reader.candidates(id.task) else { return true };
+        candidates.iter().any(|row| {
+            row.id == id
+                && matches!(&row.state, CandidateState::Checking { merged } if key.ends_with(merged.commit.short()))
+        })
     }
 
     pub(super) fn land(
@@ -212,14 +232,19 @@ fn check_key(id: AttemptId, merged: &MergedCommit) -> String {
     format!("check-{id}-{}", merged.commit.short())
 }
 
-/// The candidate that a check's key speaks of.
+/// The candidate that a check's key speaks of, and the beginning of the commit's id.
+fn parts_of(key: &str) -> Option<(AttemptId, &str)> {
+    let (candidate, commit) = key.strip_prefix("check-")?.rsplit_once('-')?;
+    Some((candidate.parse().ok()?, commit))
+}
+
 pub(super) fn candidate_of(key: &str) -> Option<AttemptId> {
-    key.strip_prefix("check-")?.rsplit_once('-')?.0.parse().ok()
+    parts_of(key).map(|(candidate, _)| candidate)
 }
 
 /// What the end of a check's process says of the candidate.
 pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
-    let candidate = candidate_of(key)?;
+    let (candidate, commit) = parts_of(key)?;
     let verdict = exit
         .tail
         .lines()
@@ -237,7 +262,7 @@ pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
         ExitKind::SetUpFault | ExitKind::CouldNotStart => CheckResult::Fault { detail: exit.detail.clone() },
         ExitKind::Stopped | ExitKind::Lost => CheckResult::Lost { detail: exit.detail.clone() },
     };
-    Some(Event::Checked { candidate, result })
+    Some(Event::Checked { candidate, commit: commit.to_owned(), result })
 }
 
 /// A check that we ended ourselves said nothing: its folder goes, and it is run anew. It holds a part of the
@@ -250,10 +275,11 @@ fn forget_stopped(folder: &Path) {
 }
 
 impl Hand {
-    /// A check has ended: what it ran in goes, and of a lost one also the folder, so that it can be run anew.
-    pub(super) fn clear_check(&self, key: &str, was_lost: bool) {
+    /// A check has ended: what it ran in goes. Its record stays only where it passed: a red one may be green when the
+    /// same merge is tried again, once a person has mended what was wrong. What it said is in the event.
+    pub(super) fn clear_check(&self, key: &str, has_passed: bool) {
         let Some(candidate) = candidate_of(key) else { return };
-        if was_lost {
+        if !has_passed {
             let _ = std::fs::remove_dir_all(self.site.attempt_folder(key));
         }
         if let Ok(Some(project)) = self.case(candidate.task).map(|case| case.task.project) {

@@ -64,6 +64,8 @@ struct Site {
     repositories: Mutex<BTreeMap<ProjectId, Repository>>,
     /// Attempts that were asked to end, so that one which is still being prepared does not start after all.
     stopping: Mutex<BTreeSet<AttemptId>>,
+    /// Attempts that were told as not started.
+    given_up: Mutex<BTreeSet<AttemptId>>,
     /// Starts under way, so that one asked for twice is prepared once.
     starting: Mutex<BTreeSet<AttemptId>>,
 }
@@ -106,6 +108,7 @@ impl Machine {
             pool,
             repositories: Mutex::default(),
             stopping: Mutex::default(),
+            given_up: Mutex::default(),
             starting: Mutex::default(),
         });
         let queue = Arc::new(Mutex::new(queue));
@@ -125,6 +128,11 @@ impl Machine {
 
     pub(crate) fn expect_reply(&mut self, to: ReplyTo, reply: Sender<Answer>) {
         self.replies.insert(to, reply);
+    }
+
+    /// Answers everybody who still waits with the end of the line: what they asked for was not done.
+    pub(crate) fn drop_replies(&mut self) {
+        self.replies.clear();
     }
 
     /// Ends the hands once they have done what they hold, and the workers.
@@ -178,8 +186,8 @@ impl Hand {
             let event = match next {
                 Ok(Chore::Effect(effect)) => self.carry_out(effect),
                 Ok(Chore::CheckEnded { key, event }) => {
-                    let was_lost = matches!(event, Event::Checked { result: CheckResult::Lost { .. }, .. });
-                    self.clear_check(&key, was_lost);
+                    let has_passed = matches!(event, Event::Checked { result: CheckResult::Passed, .. });
+                    self.clear_check(&key, has_passed);
                     Some(event)
                 }
                 Ok(Chore::End) | Err(_) => return,

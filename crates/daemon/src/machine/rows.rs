@@ -1,6 +1,6 @@
 //! What a hand reads from the store before it acts.
 
-use ropewalk_core::attempt::Attempt;
+use ropewalk_core::attempt::{Attempt, AttemptState, Outcome};
 use ropewalk_core::candidate::Candidate;
 use ropewalk_core::id::{AttemptId, ProjectId, TaskId};
 use ropewalk_core::port::Read;
@@ -52,11 +52,20 @@ impl Hand {
     pub(super) fn history(&self, id: AttemptId) -> Result<History, String> {
         let attempts = self.reader.attempts(id.task).map_err(|error| error.to_string())?;
         let candidates = self.reader.candidates(id.task).map_err(|error| error.to_string())?;
-        let before = |number: u32| number.checked_add(1) == Some(id.number.0);
+        // Attempts that were ended, lost or never began taught nothing: what was to be repaired before them still is.
+        let has_something_to_say = |attempt: &&Attempt| {
+            !matches!(
+                attempt.state,
+                AttemptState::Finished { outcome: Outcome::Cancelled | Outcome::Lost | Outcome::NotStarted }
+            )
+        };
+        let mut earlier = attempts.iter().filter(|attempt| attempt.id.number < id.number);
+        let last = earlier.rfind(has_something_to_say).cloned();
+        let number = last.as_ref().map(|attempt| attempt.id.number);
         Ok(History {
             this: attempts.iter().find(|attempt| attempt.id == id).cloned(),
-            last: attempts.into_iter().find(|attempt| before(attempt.id.number.0)),
-            last_candidate: candidates.into_iter().find(|candidate| before(candidate.id.number.0)),
+            last_candidate: candidates.into_iter().find(|candidate| Some(candidate.id.number) == number),
+            last,
         })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ropewalk_core::candidate::CandidateState;
 use ropewalk_core::id::AttemptId;
-use ropewalk_core::port::Read;
 use ropewalk_host::git::name_before_removal;
 
+use ropewalk_host::worker::record::{exit_record, worker_note};
+
 use super::Hand;
+use super::attempts::found_again;
 use super::landing::candidate_of;
 
 impl Hand {
@@ -36,21 +37,19 @@ impl Hand {
         row.is_some_and(|row| row.state.is_finished())
     }
 
-    /// A check's worktree is wanted only while its candidate is being checked.
+    /// A check's worktree is wanted only while its candidate is being checked. One that still runs is taken up first,
+    /// so that it can be ended; its end clears up.
     fn sweep_check(&self, key: &str, candidate: AttemptId) {
-        let Ok(candidates) = self.reader.candidates(candidate.task) else { return };
-        let Some(row) = candidates.into_iter().find(|row| row.id == candidate) else { return };
-        let is_wanted = match &row.state {
-            CandidateState::Checking { merged } => key.ends_with(merged.commit.short()),
-            CandidateState::Waiting
-            | CandidateState::Merging
-            | CandidateState::Landing { .. }
-            | CandidateState::Landed { .. }
-            | CandidateState::Returned { .. } => false,
-        };
-        if !is_wanted {
-            self.site.pool.stop(key, true);
-            self.remove_check_worktrees(candidate, row.project);
+        if self.is_check_wanted(key, candidate) {
+            return;
+        }
+        let folder = self.site.attempt_folder(key);
+        if worker_note(&folder).exists() && !exit_record(&folder).exists() {
+            if self.site.pool.run(found_again(key, &folder)).is_ok() {
+                self.site.pool.stop(key, true);
+            }
+        } else {
+            self.clear_check(key, false);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! to by an agent, and git would follow pointers and configuration found there.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -91,9 +91,16 @@ pub(crate) fn head_of(admin: &Path) -> Option<Head> {
     let bytes = read_small(&admin.join("HEAD"))?;
     let text = std::str::from_utf8(trim(&bytes)).ok()?;
     match text.strip_prefix("ref:") {
-        Some(name) => Some(Head::Ref(name.trim().to_owned())),
+        // An agent can write anything here, and this becomes an argument of git: a plain ref or nothing.
+        Some(name) => Some(Head::Ref(plain_ref(name.trim())?.to_owned())),
         None => Oid::new(text).ok().map(Head::Detached),
     }
+}
+
+/// A full ref name that can be nothing else to git: no option, no pattern.
+fn plain_ref(name: &str) -> Option<&str> {
+    let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"*?[\\~^:".contains(c);
+    (name.starts_with("refs/") && name.chars().all(is_plain)).then_some(name)
 }
 
 /// The commit in a file such as `MERGE_HEAD`; its first line counts.
@@ -104,7 +111,7 @@ pub(crate) fn oid_in(admin: &Path, file: &str) -> Option<Oid> {
 
 /// The commit that HEAD was last at, from its reflog: all that remains of a tip when the branch is deleted.
 pub(crate) fn last_logged(admin: &Path) -> Option<Oid> {
-    let text = fs::read(admin.join("logs/HEAD")).ok()?;
+    let text = read_end(&admin.join("logs/HEAD"), LOG_BYTES_READ)?;
     // Deleting the branch adds an entry whose new commit is all zeros.
     text.rsplit(|byte| *byte == b'\n').find_map(|line| {
         let new = std::str::from_utf8(line.split(|byte| *byte == b' ').nth(1)?).ok()?;
@@ -134,6 +141,19 @@ fn read_small(path: &Path) -> Option<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(SMALL_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A reflog's last entries; the first line of what is read may be cut.
+const LOG_BYTES_READ: u64 = 64 << 10;
+
+/// The end of a plain file: neither a link nor a pipe that an agent put there, at which reading would never end.
+fn read_end(path: &Path, bytes_max: u64) -> Option<Vec<u8>> {
+    let length = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?.len();
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes_max))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -94,9 +94,10 @@ impl Repository {
     }
 
     fn move_checkout(&self, checkout: &Checkout, old: &Oid, new: &Oid) -> Result<(), GitError> {
-        self.on_files("checkout", &checkout.folder, &checkout.admin.join("index"))
-            .args(["read-tree", "-m", "-u", old.as_str(), new.as_str()])
-            .run()?;
+        let on_index = || self.on_files("checkout", &checkout.folder, &checkout.admin.join("index"));
+        // The look for obstacles refreshed a copy; read-tree takes files that were only touched for changed ones.
+        on_index().args(["update-index", "-q", "--refresh"]).run_accepting(&[0, 1])?;
+        on_index().args(["read-tree", "-m", "-u", old.as_str(), new.as_str()]).run()?;
         Ok(())
     }
 

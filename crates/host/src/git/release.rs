@@ -14,13 +14,17 @@ use super::run::GitError;
 use super::worktree::{remove_aside, set_aside};
 
 /// Where git notes commits that a worktree is about to lose or was about to gain.
-const NOTES: [&str; 6] = [
+const NOTES: [&str; 9] = [
     "ORIG_HEAD",
     "MERGE_HEAD",
     "CHERRY_PICK_HEAD",
     "REVERT_HEAD",
     "rebase-merge/orig-head",
     "rebase-apply/orig-head",
+    // What an interrupted rebase or merge put aside for its user stands nowhere else.
+    "rebase-merge/autostash",
+    "rebase-apply/autostash",
+    "MERGE_AUTOSTASH",
 ];
 
 /// Repositories inside repositories inside repositories: further down nobody looks.

@@ -25,13 +25,17 @@ const STDOUT_BYTES_MAX: usize = 64 << 20;
 const STDERR_BYTES_MAX: usize = 16 << 10;
 
 /// Settings of every call. The command line outranks every configuration file.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 16] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "protocol.allow=never",
     "commit.gpgSign=false",
+    // Even a look at a signature would run a program that the repository's configuration names.
+    "gpg.program=false",
+    "gpg.ssh.program=false",
+    "gpg.x509.program=false",
     "submodule.recurse=false",
     "core.fsync=objects,derived-metadata,reference",
     "core.quotePath=false",

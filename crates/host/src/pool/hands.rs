@@ -129,7 +129,7 @@ impl Shared {
                     state.failures = FAILURES_MAX - 1;
                 }
                 let reason = format!("no worker can be started: {}", state.fault);
-                return Step::Skip { key, end: End::NotStarted { reason } };
+                return Step::Skip { key, end: End::NotStarted { reason, passing: true } };
             }
         }
         let starting = state.links.values().filter(|link| link.own && link.worker.is_none()).count();
@@ -156,7 +156,8 @@ impl Shared {
                     state.idle.push(number);
                 }
                 drop(state);
-                let end = End::NotStarted { reason: format!("the assignment is too long: {error}") };
+                let reason = format!("the assignment is too long: {error}");
+                let end = End::NotStarted { reason, passing: false };
                 let record = ExitRecord::of_nothing(&key, end, wall_ms());
                 self.end(&key.clone(), WorkerEvent::Ended { key, record });
             }

@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
+
 use super::protocol::Assignment;
 use crate::durable::FileError;
 use crate::shell::{ProgramFault, find_program};
@@ -27,6 +29,22 @@ pub(crate) enum StartFault {
     File(#[from] FileError),
     #[error("cannot start {program}: {source}")]
     Spawn { program: String, source: std::io::Error },
+}
+
+impl StartFault {
+    /// Whether it is a shortage of the moment: of disk, memory, processes or descriptors.
+    pub(crate) fn is_passing(&self) -> bool {
+        use std::io::ErrorKind::{OutOfMemory, StorageFull, WouldBlock};
+        match self {
+            StartFault::File(_) => true,
+            // Without a kind of their own: too many open files, in this process and in the system.
+            StartFault::Spawn { source, .. } => {
+                matches!(source.kind(), OutOfMemory | StorageFull | WouldBlock)
+                    || matches!(rustix::io::Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE))
+            }
+            StartFault::NoFolder(_) | StartFault::NoCommand | StartFault::Program(_) => false,
+        }
+    }
 }
 
 /// Starts the agent in a process group of its own and returns its pid. The caller reaps it.

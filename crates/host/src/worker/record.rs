@@ -68,6 +68,9 @@ pub enum End {
     /// No process was ever started.
     NotStarted {
         reason: String,
+        /// A shortage of the moment (disk, memory, processes): once more may help.
+        #[serde(default)]
+        passing: bool,
     },
 }
 

@@ -65,7 +65,7 @@ impl Run {
                 phase: Phase::Running { deadline },
             }),
             Err(fault) => {
-                let end = End::NotStarted { reason: fault.to_string() };
+                let end = End::NotStarted { reason: fault.to_string(), passing: fault.is_passing() };
                 Err(ExitRecord::of_nothing(&assignment.key, end, started_at_ms))
             }
         }

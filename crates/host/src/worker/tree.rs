@@ -58,10 +58,16 @@ pub(crate) fn signal_all(processes: &[Stat], os_signals: &[Signal]) {
     }
 }
 
-/// Kills and reaps until no descendant is left; afterwards nothing of the assignment is alive. Returns how many
+/// How often in a row a child may be left that cannot be signalled, and the pause between: two seconds in all, the
+/// time in which everything of an attempt has to be gone.
+const EMPTY_ROUNDS_MAX: u32 = 400;
+const EMPTY_ROUND: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Kills and reaps until no descendant is left that this user may kill. Returns how many
 /// living processes it met. Zombies are reaped by the way, `reaped` is told of each.
 pub(crate) fn kill_tree(mut reaped: impl FnMut(Pid, WaitStatus)) -> u32 {
     let mut met = BTreeSet::new();
+    let mut empty_rounds = 0;
     // Mostly the agent was alone: then the first reaping says so, and nothing is scanned.
     while reap(&mut reaped) == Children::Left {
         // Zombies too: one whose first thread has ended looks like a zombie while its others go on.
@@ -82,8 +88,15 @@ pub(crate) fn kill_tree(mut reaped: impl FnMut(Pid, WaitStatus)) -> u32 {
             let _ = wait_for_end(pidfd, ROUND_MS);
         }
         if watched.is_empty() {
-            // A child is left but none was seen alive: it is just ending, or started during the scan.
-            std::thread::yield_now();
+            // A child is left but none could be signalled: it is just ending, started during the scan, or is
+            // another user's by a set-uid program. The last kind never goes; it must not hold the record back.
+            empty_rounds += 1;
+            if empty_rounds > EMPTY_ROUNDS_MAX {
+                break;
+            }
+            std::thread::park_timeout(EMPTY_ROUND);
+        } else {
+            empty_rounds = 0;
         }
     }
     u32::try_from(met.len()).unwrap_or(u32::MAX)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ropewalk_core::id::TaskId;
 use ropewalk_core::port::{PrdFilter, Snapshot};
-use ropewalk_core::row::PrdState;
+use ropewalk_core::row::{Prd, PrdState, Progress};
 use ropewalk_core::task::Task;
 use ropewalk_core::time::Time;
 use rusqlite::{Connection, Row};
@@ -18,10 +18,11 @@ pub(crate) fn load(connection: &Connection) -> Result<Snapshot, Fault> {
     let last = |sql| one(connection, sql, [], |row| number(row, 0)).map(|n| n.unwrap_or(0u64));
     let narrow =
         |n: u64| u32::try_from(n).map_err(|_| Fault::Damaged(format!("the number {n} is too great")));
+    let tasks = tasks(connection)?;
     Ok(Snapshot {
         projects: project::list(connection)?,
-        prds: prd::list(connection, &live)?,
-        tasks: tasks(connection)?,
+        prds: prds_of(connection, prd::list(connection, &live)?, &tasks)?,
+        tasks,
         attempts: attempt::of_leased(connection)?,
         candidates: attempt::of_landing_and_parked(connection)?,
         last_task: last("select coalesce(max(id), 0) from task")?,
@@ -29,6 +30,21 @@ pub(crate) fn load(connection: &Connection) -> Result<Snapshot, Fault> {
         last_project: narrow(last("select coalesce(max(id), 0) from project")?)?,
         last_time: latest(connection)?,
     })
+}
+
+/// The PRDs that are open, and those that ended before their last task did.
+fn prds_of(
+    connection: &Connection,
+    mut prds: Vec<(Prd, Progress)>,
+    tasks: &[Task],
+) -> Result<Vec<(Prd, Progress)>, Fault> {
+    let mut numbers: BTreeSet<_> = tasks.iter().filter_map(|task| task.prd).collect();
+    prds.iter().for_each(|(prd, _)| _ = numbers.remove(&prd.number));
+    for number in numbers {
+        prds.extend(prd::get(connection, number)?.map(|(prd, _, progress)| (prd, progress)));
+    }
+    prds.sort_unstable_by_key(|(prd, _)| prd.number);
+    Ok(prds)
 }
 
 fn latest(connection: &Connection) -> Result<Time, Fault> {

@@ -38,7 +38,11 @@ fn a_red_check_counts_as_a_failure_and_goes_on_at_once_from_the_merged_commit() 
     let check = Effect::Check { candidate: attempt(1, 1), project: ProjectId(1), merged: merged('b') };
     assert_eq!(bench.merges(attempt(1, 1), MergeResult::Merged(merged('b'))), [check]);
     let red = CheckResult::Failed { text: "test FAILED".into() };
-    let step = bench.feed(Event::Checked { candidate: attempt(1, 1), result: red });
+    let step = bench.feed(Event::Checked {
+        candidate: attempt(1, 1),
+        commit: merged('b').commit.to_string(),
+        result: red,
+    });
     assert_eq!(step.effects, [start(1, 2)]);
     assert_eq!(bench.task(1).tally.failures, 1);
     let resumes = |change: &crate::change::Change| {

@@ -208,7 +208,11 @@ impl Bench {
     }
 
     fn checks(&mut self, id: AttemptId, result: CheckResult) -> Vec<Effect> {
-        self.feed(Event::Checked { candidate: id, result }).effects
+        let commit = match self.engine.candidates.get(&id.task).map(|candidate| &candidate.state) {
+            Some(CandidateState::Checking { merged }) => merged.commit.to_string(),
+            _ => String::new(),
+        };
+        self.feed(Event::Checked { candidate: id, commit, result }).effects
     }
 
     fn lands(&mut self, id: AttemptId, result: LandResult) -> Vec<Effect> {
