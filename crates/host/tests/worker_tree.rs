@@ -6,13 +6,18 @@ use ropewalk_host::worker::record::End;
 use worker_support::{Bench, children_of, pids_from, worker_of};
 
 /// Ways to leave something behind. Each writes the pid of what stays into the pipe $P.
-const HABITS: [(&str, &str); 7] = [
+const HABITS: [(&str, &str); 8] = [
     ("background", "sh -c 'echo $$ > $P; exec sleep 1000' & wait_for_it"),
     ("own_group", "set -m; sh -c 'echo $$ > $P; exec sleep 1000' & wait_for_it"),
     ("setsid", "setsid sh -c 'echo $$ > $P; exec sleep 1000' & wait_for_it"),
     ("double_fork", r#"(setsid sh -c 'sh -c "echo \$\$ > $P; exec sleep 1000" &' &) ; wait_for_it"#),
     ("clears_environment", "setsid env -i P=$P sh -c 'echo $$ > $P; exec sleep 1000' & wait_for_it"),
     ("closes_output", "setsid sh -c 'exec >&- 2>&- <&-; echo $$ > $P; exec sleep 1000' & wait_for_it"),
+    (
+        // /proc shows the name as it is: bytes that are no UTF-8.
+        "raw_name",
+        r#"(printf '\377x' > /proc/self/comm; sh -c 'echo $PPID > $P'; while :; do sleep 1; done) & wait_for_it"#,
+    ),
     (
         "ignores_everything",
         "setsid sh -c 'trap \"\" TERM HUP INT; echo $$ > $P; while :; do sleep 1; done' & wait_for_it",

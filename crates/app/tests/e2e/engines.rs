@@ -121,3 +121,21 @@ fn two_projects_share_a_state_folder_and_do_not_see_each_others_prds() {
     assert!(branches.contains("feature/SAME"), "{branches}");
     bench.assert_clean(&["main", "feature/SAME"]);
 }
+
+#[test]
+fn two_prds_that_ask_for_the_same_branch_get_two() {
+    let bench = Bench::new();
+    let agent = bench.agent("");
+    for name in ["one.json", "two.json"] {
+        let id = format!("US-{name}");
+        let text = format!(r#"{{"branchName":"feature/same","userStories":[{{"id":"{id}","title":"t"}}]}}"#);
+        let file = bench.write(name, &text);
+        let file = file.to_str().expect("UTF-8");
+        bench.expect(0, &["prd", "import", file, "--approve", "--command", &agent]);
+    }
+    bench.expect(0, &["run"]);
+    let prds = bench.json(&["prd", "list"]);
+    let branches: Vec<_> = [0, 1].map(|at| prds[at]["branch"].as_str().unwrap_or_default().to_owned()).into();
+    assert_eq!(branches, ["feature/same", "feature/same-1"]);
+    bench.assert_clean(&["feature/same", "feature/same-1", "main"]);
+}

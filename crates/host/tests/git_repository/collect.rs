@@ -193,3 +193,20 @@ fn nothing_an_agent_plants_is_run() {
     git(&world.top, &["status"]);
     assert!(mark.exists(), "a person's git does run the canary, so the test can fail");
 }
+
+#[test]
+fn a_head_that_would_be_an_option_of_git_runs_nothing() {
+    let world = World::new();
+    let (start, id) = (world.start(), attempt(7, 1));
+    let path = world.add(id);
+    let canary = world.top.join("canary.sh");
+    fs::write(&canary, format!("#!/bin/sh\ntouch {}/fired\n", world.top.display())).unwrap();
+    git(&world.top, &["config", "gpg.program", &canary.to_string_lossy()]);
+    let head = git(&path, &["rev-parse", "--path-format=absolute", "--git-path", "HEAD"]);
+    for text in ["ref: --format=%(signature)\n", "ref: refs/heads/*\n", "ref: refs/heads/a b\n"] {
+        fs::write(head.trim(), text).unwrap();
+        // Whatever it makes of such a worktree, it must neither panic nor run what the agent named.
+        drop(world.repo.collect(id, &path, &start, "message\n", 0));
+    }
+    assert!(!world.top.join("fired").exists());
+}

@@ -171,3 +171,17 @@ fn a_branch_answered_for_an_ended_prd_is_waited_for_no_longer() {
     let _ = bench.feed(Event::Branch { prd: PRD, result: planned });
     assert!(bench.engine.is_at_rest());
 }
+
+#[test]
+fn a_verdict_on_another_commit_is_another_trees() {
+    let mut bench = Bench::of_with(&[&[]], checked()).0;
+    bench.ends(attempt(1, 1), ExitKind::Success);
+    bench.merges(attempt(1, 1), MergeResult::Merged(merged('b')));
+    for commit in [oid('c').short().to_owned(), String::new()] {
+        let stale = Event::Checked { candidate: attempt(1, 1), commit, result: CheckResult::Passed };
+        assert_eq!(bench.feed(stale), Step::default());
+    }
+    let commit = oid('b').short().to_owned();
+    let own = Event::Checked { candidate: attempt(1, 1), commit, result: CheckResult::Passed };
+    assert!(matches!(bench.feed(own).effects.as_slice(), [Effect::Land { .. }]));
+}
