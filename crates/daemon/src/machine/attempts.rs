@@ -177,9 +177,14 @@ impl Hand {
         Ok(prompt(&case.task, case.prd.as_ref(), story, &checks, &before))
     }
 
-    pub(super) fn collect(&self, id: AttemptId) -> Event {
+    /// Asked for again while it is under way, as with each lease on a large repository, it is done once.
+    pub(super) fn collect(&self, id: AttemptId) -> Option<Event> {
+        if !lock(&self.site.collecting).insert(id) {
+            return None;
+        }
         let collected = self.try_collect(id).unwrap_or_else(|detail| Collected::Fault { detail });
-        Event::AttemptCollected { attempt: id, collected }
+        lock(&self.site.collecting).remove(&id);
+        Some(Event::AttemptCollected { attempt: id, collected })
     }
 
     fn try_collect(&self, id: AttemptId) -> Result<Collected, String> {

@@ -66,6 +66,7 @@ struct Site {
     stopping: Mutex<BTreeSet<AttemptId>>,
     /// Attempts that were told as not started.
     given_up: Mutex<BTreeSet<AttemptId>>,
+    collecting: Mutex<BTreeSet<AttemptId>>,
     /// Starts under way, so that one asked for twice is prepared once.
     starting: Mutex<BTreeSet<AttemptId>>,
 }
@@ -109,6 +110,7 @@ impl Machine {
             repositories: Mutex::default(),
             stopping: Mutex::default(),
             given_up: Mutex::default(),
+            collecting: Mutex::default(),
             starting: Mutex::default(),
         });
         let queue = Arc::new(Mutex::new(queue));
@@ -215,7 +217,7 @@ impl Hand {
                 }
             })),
             Effect::Start { attempt } => self.start(attempt),
-            Effect::Collect { attempt } => Some(self.collect(attempt)),
+            Effect::Collect { attempt } => self.collect(attempt),
             Effect::Release { attempt } => {
                 self.release(attempt);
                 None

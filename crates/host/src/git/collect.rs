@@ -5,6 +5,7 @@ use std::path::Path;
 use ropewalk_core::id::{AttemptId, Oid};
 
 use super::admin::{Head, head_of, last_logged, under_way};
+use super::nested::with_history_of_their_own;
 use super::repository::Repository;
 use super::run::GitError;
 
@@ -60,6 +61,14 @@ impl Repository {
         if !embedded.is_empty() {
             let detail =
                 format!("a git repository inside the worktree cannot be committed: {}", names(&embedded));
+            return Ok(Left::Unfinished { detail });
+        }
+        let nested = with_history_of_their_own(path, Some(&admin), &index);
+        if !nested.is_empty() {
+            let detail = format!(
+                "a git repository inside the worktree has commits that would be lost: {}",
+                names(&nested)
+            );
             return Ok(Left::Unfinished { detail });
         }
         let tree = self.snapshot(path, &index, &[])?;

@@ -15,6 +15,7 @@ mod create;
 mod discover;
 mod land;
 mod merge;
+mod nested;
 mod refs;
 mod release;
 mod repository;

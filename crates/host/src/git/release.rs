@@ -8,6 +8,8 @@ use std::path::Path;
 use ropewalk_core::id::{AttemptId, Oid};
 
 use super::admin::{Head, head_of, oid_in};
+use super::collect::names;
+use super::nested::with_history_of_their_own;
 use super::refs::Pinned;
 use super::repository::Repository;
 use super::run::GitError;
@@ -128,6 +130,12 @@ impl Repository {
         }
         // An agent may have deleted its administration and its branch: the files are still its work.
         let index = self.private_index(admin, path, base)?;
+        let nested = with_history_of_their_own(path, admin, &index);
+        if !nested.is_empty() {
+            let detail =
+                format!("it stays: repositories inside it hold commits of their own: {}", names(&nested));
+            return Err(GitError::new("release", path, detail));
+        }
         let tree = self.snapshot_with_embedded(path, &index, EMBEDDED_DEPTH_MAX)?;
         let nothing_to_keep = match base {
             Some(base) => match missing {

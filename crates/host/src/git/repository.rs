@@ -168,7 +168,10 @@ impl Repository {
     pub(crate) fn scratch(&self, what: &str) -> Scratch {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Scratch(self.control().join(format!("tmp-{what}-{}-{number}", std::process::id())))
+        let scratch = Scratch(self.control().join(format!("tmp-{what}-{}-{number}", std::process::id())));
+        // In a container pids repeat: what a killed predecessor of this name left would refuse us.
+        scratch.remove();
+        scratch
     }
 }
 
@@ -176,9 +179,18 @@ impl Repository {
 #[derive(Debug)]
 pub(crate) struct Scratch(pub PathBuf);
 
+impl Scratch {
+    fn remove(&self) {
+        let mut lock = self.0.clone().into_os_string();
+        lock.push(".lock");
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(lock);
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.remove();
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct PrivateIndex {
     pub file: Scratch,
     pub unmerged: Vec<Vec<u8>>,
     pub submodules: Vec<Vec<u8>>,
+    /// The commits that those links name.
+    pub linked: Vec<String>,
     /// Entries that a sparse checkout leaves out.
     pub skips_files: bool,
     /// The copy could not be read and was made anew from a commit.
@@ -61,19 +63,35 @@ impl Repository {
         listing: &[u8],
         remade: bool,
     ) -> Result<PrivateIndex, GitError> {
-        let mut index =
-            PrivateIndex { file, unmerged: vec![], submodules: vec![], skips_files: false, remade };
+        let mut index = PrivateIndex {
+            file,
+            unmerged: vec![],
+            submodules: vec![],
+            linked: vec![],
+            skips_files: false,
+            remade,
+        };
         let mut assumed = Vec::new();
+        let mut skipped = Vec::new();
         for entry in split_nul(listing) {
             // `H 100644 <oid> <stage>\t<path>`
             let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else { continue };
             let (facts, path) = (&entry[..tab], entry[tab + 1..].to_vec());
             match facts.first() {
-                Some(b'S' | b's') => index.skips_files = true,
+                Some(b'S' | b's') => {
+                    index.skips_files = true;
+                    // Skipped, and there all the same: an edit that git was told to overlook.
+                    if folder.join(OsStr::from_bytes(&path)).symlink_metadata().is_ok() {
+                        skipped.extend([path.as_slice(), b"\0"].concat());
+                    }
+                }
                 Some(tag) if tag.is_ascii_lowercase() => assumed.extend([path.as_slice(), b"\0"].concat()),
                 _ => {}
             }
             if facts.get(2..8) == Some(b"160000") {
+                index.linked.extend(
+                    facts.split(|b| *b == b' ').nth(2).map(|oid| String::from_utf8_lossy(oid).into()),
+                );
                 index.submodules.push(path);
             } else if facts.last() != Some(&b'0') {
                 index.unmerged.push(path);
@@ -85,6 +103,12 @@ impl Repository {
             self.on_files("update-index", folder, &index.file.0)
                 .args(["update-index", "-z", "--no-assume-unchanged", "--stdin"])
                 .stdin(assumed)
+                .run()?;
+        }
+        if !skipped.is_empty() {
+            self.on_files("update-index", folder, &index.file.0)
+                .args(["update-index", "-z", "--no-skip-worktree", "--stdin"])
+                .stdin(skipped)
                 .run()?;
         }
         Ok(index)
@@ -145,6 +169,7 @@ impl Repository {
                 file: self.scratch("index"),
                 unmerged: vec![],
                 submodules: vec![],
+                linked: vec![],
                 skips_files: false,
                 remade: true,
             };

@@ -145,3 +145,34 @@ fn files_are_kept_when_git_no_longer_knows_the_worktree() {
     assert_eq!(release(&world).as_deref(), Some(RESCUE));
     assert_eq!(git(&world.top, &["show", &format!("{RESCUE}:b.txt")]), "b");
 }
+
+#[test]
+fn a_clone_that_was_added_as_a_link_keeps_its_worktree() {
+    let world = World::new();
+    let (start, id) = (world.start(), attempt(7, 1));
+    let path = world.add(id);
+    git(&path, &["init", "-q", "vendored"]);
+    let inner = path.join("vendored");
+    write(&inner, "a.txt", "a\n");
+    git(&inner, &["add", "."]);
+    git(&inner, &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "inner"]);
+    git(&path, &["add", "-A"]);
+    assert!(matches!(world.collect(id, &start), ropewalk_host::git::Left::Unfinished { .. }));
+    let refused = world.repo.release_worktree(id, &path).expect_err("its commits would be lost");
+    assert!(refused.detail.contains("vendored"), "{refused}");
+    assert!(inner.join(".git/HEAD").exists());
+}
+
+#[test]
+fn an_edit_that_git_was_told_to_skip_is_kept() {
+    let world = World::new();
+    let (start, id) = (world.start(), attempt(7, 1));
+    let path = world.add(id);
+    git(&path, &["update-index", "--skip-worktree", "a.txt"]);
+    write(&path, "a.txt", "edited\n");
+    let ropewalk_host::git::Left::Commit { head, changed } = world.collect(id, &start) else {
+        panic!("a commit")
+    };
+    assert!(changed);
+    assert_eq!(git(&world.top, &["show", &format!("{head}:a.txt")]).trim(), "edited");
+}
