@@ -45,8 +45,13 @@ impl Out {
         write_line(&mut std::io::stdout(), &text);
     }
 
-    /// A result that is text in itself (a document, completions): printed as it is, whatever the mode.
+    /// A result that is text in itself, such as completions: one JSON string with `--json`, else as it is.
     pub(crate) fn text(&self, text: &str) {
+        if self.json { self.json(&text) } else { self.document(text) }
+    }
+
+    /// A document that is JSON already: printed as it is, whatever the mode.
+    pub(crate) fn document(&self, text: &str) {
         let mut stdout = std::io::stdout();
         // See `write_line` on readers that have gone.
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());

@@ -117,9 +117,6 @@ impl Crank {
         let mut engine = self.restore(clock.now(), |_| {})?;
         let mut pulse = self.pulse.beat();
         while !(engine.is_stopping() && engine.is_quiet()) {
-            if engine.next_timer().is_some_and(|at| clock.now().ms_since(at) > LATE_MS) {
-                engine.renew_leases(clock.now());
-            }
             let (events, asks) = self.drain(&engine, &clock);
             if engine.next_timer().is_some_and(|at| clock.now().ms_since(at) > LATE_MS) {
                 engine.renew_leases(clock.now());

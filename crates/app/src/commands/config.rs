@@ -14,12 +14,7 @@ pub(crate) fn config(command: &cli::Config, out: &Out) -> Result<u8, Failure> {
         cli::Config::Show { origin } => show(*origin, out),
         cli::Config::Path => path(out),
         cli::Config::Reference => {
-            let text = config::reference();
-            if out.is_json() {
-                out.json(&text)
-            } else {
-                out.text(&text)
-            }
+            out.text(&config::reference());
             Ok(0)
         }
     }

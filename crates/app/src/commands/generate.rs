@@ -11,12 +11,7 @@ use crate::out::Out;
 pub(crate) fn completions(shell: clap_complete::Shell, out: &Out) -> Result<u8, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "ropewalk", &mut text);
-    let text = String::from_utf8_lossy(&text);
-    if out.is_json() {
-        out.json(&text)
-    } else {
-        out.text(&text)
-    }
+    out.text(&String::from_utf8_lossy(&text));
     Ok(0)
 }
 

@@ -309,7 +309,7 @@ fn search(place: &Place, text: &str, out: &Out) -> Result<u8, Failure> {
 
 fn export(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
     match place.ask(&mut Session::open(&place.home)?, Request::Export { prd: name.to_owned() })? {
-        Response::Text(text) => out.text(&text),
+        Response::Text(text) => out.document(&text),
         response => return Err(Failure::unexpected(&response)),
     }
     Ok(0)

@@ -134,13 +134,8 @@ impl Hand {
         let prompt_file = folder.join("prompt.md");
         std::fs::write(&prompt_file, &text)
             .map_err(|e| format!("cannot write {}: {e}", prompt_file.display()))?;
-        let mut given = vec![
-            ("ROPEWALK_TASK", id.task.to_string()),
-            ("ROPEWALK_ATTEMPT", id.number.to_string()),
-            ("ROPEWALK_PROMPT", prompt_file.to_string_lossy().into_owned()),
-        ];
-        given.extend(case.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
-        given.extend(case.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        let mut given = case.named(id);
+        given.push(("ROPEWALK_PROMPT", prompt_file.to_string_lossy().into_owned()));
         if let Some(start) = start {
             given.push(("ROPEWALK_WORKTREE", dir.to_string_lossy().into_owned()));
             given.push(("ROPEWALK_BASE", start.to_string()));

@@ -93,14 +93,9 @@ impl Hand {
                 .add_check_worktree(&key, &worktree, &merged.commit)
                 .map_err(|error| error.to_string())?;
         }
-        let mut given = vec![
-            ("ROPEWALK_TASK", id.task.to_string()),
-            ("ROPEWALK_ATTEMPT", id.number.to_string()),
-            ("ROPEWALK_WORKTREE", worktree.to_string_lossy().into_owned()),
-            ("ROPEWALK_BASE", merged.onto.to_string()),
-        ];
-        given.extend(case.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
-        given.extend(case.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        let mut given = case.named(id);
+        given.push(("ROPEWALK_WORKTREE", worktree.to_string_lossy().into_owned()));
+        given.push(("ROPEWALK_BASE", merged.onto.to_string()));
         let checks = case.settings.checks.clone().unwrap_or_default();
         let env = shell::environment(shell::own_environment(), &case.settings.env, &given);
         if !is_handed {

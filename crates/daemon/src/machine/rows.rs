@@ -19,6 +19,17 @@ pub(super) struct Case {
     pub(super) settings: Settings,
 }
 
+impl Case {
+    /// What an attempt and its checks are told of the task in their environment.
+    pub(super) fn named(&self, id: AttemptId) -> Vec<(&'static str, String)> {
+        let mut named =
+            vec![("ROPEWALK_TASK", id.task.to_string()), ("ROPEWALK_ATTEMPT", id.number.to_string())];
+        named.extend(self.task.story.as_ref().map(|story| ("ROPEWALK_STORY", story.to_string())));
+        named.extend(self.prd.as_ref().map(|prd| ("ROPEWALK_PRD", prd.key.to_string())));
+        named
+    }
+}
+
 impl Hand {
     pub(super) fn project(&self, id: ProjectId) -> Result<Project, String> {
         let projects = self.reader.projects().map_err(|error| error.to_string())?;
