@@ -22,6 +22,7 @@ pub mod port;
 pub mod prd;
 pub mod priority;
 pub mod prompt;
+pub mod resource;
 pub mod retry;
 pub mod row;
 pub mod search;
