@@ -40,9 +40,11 @@ pub(crate) enum Command {
 Examples:
   ropewalk run prd.json --command './agent.sh' --workers 8 --check 'cargo test'
   ropewalk run                    # everything that is queued, to the end
+  ropewalk run prd.json --detach  # in the background; `ropewalk run --attach` looks on, `ropewalk stop` ends it
 
-Ctrl-C stops cleanly; the same command goes on. A second Ctrl-C ends at once, as safe as kill -9.")]
-    Run(Run),
+Ctrl-C stops cleanly: what runs has a minute to end by itself, then it is ended (--end) or left to go on alone
+(--leave), and the same command goes on. A second Ctrl-C ends at once, as safe as kill -9: agents go on alone.")]
+    Run(Box<Run>),
     /// Show what happens: a repository, a PRD of 12 stories, four workers, no AI.
     #[command(after_help = "Example:\n  ropewalk demo --dir /tmp/ropewalk-demo")]
     Demo(Demo),
@@ -53,10 +55,26 @@ Ctrl-C stops cleanly; the same command goes on. A second Ctrl-C ends at once, as
     #[command(subcommand)]
     Prd(Prd),
     /// What runs, lands and waits.
-    #[command(after_help = "Example:\n  ropewalk status --json")]
-    Status,
+    #[command(after_help = "Examples:\n  ropewalk status --json\n  ropewalk status --system")]
+    Status(Status),
+    /// End the engine that runs in the background, or in another terminal.
+    #[command(after_help = "\
+Examples:
+  ropewalk stop
+  ropewalk stop --leave --grace 0s   # agents go on alone; the next run takes them up")]
+    Stop(Stop),
+    /// Put by what a running attempt has done so far.
+    #[command(after_help = "Example:\n  ropewalk checkpoint PRD-001/US-003")]
+    Checkpoint(Name),
     /// What an attempt printed.
-    #[command(after_help = "Example:\n  ropewalk logs PRD-001/US-003 --follow")]
+    #[command(after_help = "\
+Examples:
+  ropewalk logs PRD-001/US-003 --follow
+  ropewalk logs 7 --tail 100 --stderr
+  ropewalk logs 7 --since 10m --grep error
+
+Into a pipe or a file it goes byte for byte; on a terminal escapes are shown, not acted upon. With --grep and on a
+terminal, lines are cut at 64 kB.")]
     Logs(Logs),
     /// Why a task is not running: the dependency, the limit, the lease or the question.
     #[command(after_help = "Example:\n  ropewalk why PRD-001/US-003")]
@@ -65,11 +83,26 @@ Ctrl-C stops cleanly; the same command goes on. A second Ctrl-C ends at once, as
     #[command(after_help = "Example:\n  ropewalk cancel 7 8 PRD-001/US-003")]
     Cancel(Names),
     /// Try a parked or cancelled task again, or one that waits at once.
-    #[command(after_help = "Example:\n  ropewalk retry 7")]
-    Retry(Name),
+    #[command(after_help = "\
+Examples:
+  ropewalk retry 7
+  ropewalk retry 7 --from checkpoint   # on what its latest checkpoint holds
+  ropewalk retry 7 --from 2.1")]
+    Retry(Retry),
+    /// What this machine offers: what is there, what is weak, what is missing, and what to do about it.
+    #[command(after_help = "\
+Example:
+  ropewalk doctor
+
+Works anywhere, with or without a repository, and changes nothing. Exit code 1: something is missing without which
+nothing can run.")]
+    Doctor,
     /// Settings and where each comes from.
     #[command(subcommand)]
     Config(Config),
+    /// Measure what this machine makes of us.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print shell completions.
     #[command(
         after_help = "Example:\n  ropewalk completions bash > ~/.local/share/bash-completion/completions/ropewalk"
@@ -99,12 +132,36 @@ pub(crate) struct Set {
     /// The time of an attempt, such as 90s or 30m.
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
+    /// End an attempt that neither prints nor uses the processor for so long; off: never.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) stall: Option<String>,
+    /// The memory of all processes of an attempt together, such as 512MiB or 4G.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// The processor time of all processes of an attempt together, such as 30m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_time: Option<String>,
+    /// The processes and threads of an attempt at once.
+    #[arg(long, value_name = "N")]
+    pub(crate) processes: Option<String>,
+    /// The files that one process of an attempt has open.
+    #[arg(long, value_name = "N")]
+    pub(crate) open_files: Option<String>,
+    /// The size of any one file that an attempt writes, its output included.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) file_size: Option<String>,
+    /// How much an attempt gives way on the processor, from 0 to 19.
+    #[arg(long, value_name = "N")]
+    pub(crate) nice: Option<String>,
     /// How many failed attempts park a task.
     #[arg(long, value_name = "N")]
     pub(crate) attempts: Option<String>,
     /// A variable for the agent: NAME hands ours on, NAME=VALUE sets it; may be repeated.
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// A variable of ours that the agent gets and whose value is never stored; may be repeated.
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) secrets: Vec<String>,
     /// The branch that work starts from and PRDs land on.
     #[arg(long, value_name = "BRANCH")]
     pub(crate) base: Option<String>,
@@ -125,6 +182,53 @@ pub(crate) struct Run {
     /// Take `passes: true` of the file as done.
     #[arg(long)]
     pub(crate) trust_passes: bool,
+    /// Run in the background: the terminal may be closed.
+    #[arg(long, conflicts_with = "attach")]
+    pub(crate) detach: bool,
+    /// Look on while another run works; Ctrl-C leaves it running.
+    #[arg(long, conflicts_with_all = ["file", "end", "leave"])]
+    pub(crate) attach: bool,
+    #[command(flatten)]
+    pub(crate) at_stop: AtStop,
+    /// This process is the background's.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+/// What a stop does with attempts that still run when their time is over.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct AtStop {
+    /// A stop ends what still runs after the grace; its work is put by.
+    #[arg(long, conflicts_with = "leave")]
+    pub(crate) end: bool,
+    /// A stop leaves what still runs after the grace to go on alone.
+    #[arg(long)]
+    pub(crate) leave: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) at_stop: AtStop,
+    /// How long what runs has to end by itself, such as 60s or 0s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) grace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The machine: processor, memory, load, pressure, and how attempts have gone.
+    #[arg(long)]
+    pub(crate) system: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// Start on a checkpoint: `checkpoint` for the latest, or ATTEMPT.NUMBER as `task show` lists them.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -144,7 +248,7 @@ Examples:
 
 A task in a worktree lands on the branch of the project's single tasks; `ropewalk prd land TASKS` takes it to the
 base. A plain command has nothing to land.")]
-    Add(TaskAdd),
+    Add(Box<TaskAdd>),
     /// Make a task that has not started wait for another one as well.
     #[command(after_help = "Example:\n  ropewalk task after 7 --on 3")]
     After {
@@ -205,7 +309,7 @@ pub(crate) struct TaskList {
 pub(crate) enum Prd {
     /// Import a PRD file as a draft.
     #[command(after_help = "Example:\n  ropewalk prd import prd.json --approve")]
-    Import(PrdImport),
+    Import(Box<PrdImport>),
     /// List PRDs.
     #[command(after_help = "Example:\n  ropewalk prd list --state active")]
     List(PrdList),
@@ -289,6 +393,18 @@ pub(crate) struct Logs {
     /// Go on until the attempt ends.
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// Begin with the last N lines.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    /// Begin with what came since: a length of time (10m), a time of day (14:30) or a date and time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Begin at this byte: where the answer before stopped (`next_offset` of --json).
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) offset: Option<u64>,
+    /// Only lines that contain this text, exactly.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
     /// What it wrote to stderr.
     #[arg(long)]
     pub(crate) stderr: bool,
@@ -332,4 +448,27 @@ pub(crate) enum Config {
     /// Print the reference of all settings, in Markdown.
     #[command(after_help = "Example:\n  ropewalk config reference")]
     Reference,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// How fast output is captured, beside the child alone and beside the least work possible.
+    #[command(after_help = "Example:\n  ropewalk bench output --mib 256")]
+    Output(BenchOutput),
+    /// What the measured child does.
+    #[command(hide = true)]
+    Print { file: PathBuf, times: u64 },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOutput {
+    /// How much is printed at a time.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) mib: u64,
+    /// How often everything is measured; the best counts.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// Where to write (and delete again); nothing: beside the state.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }

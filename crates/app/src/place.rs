@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use ropewalk_core::command::Done;
+use ropewalk_core::resource::Bounds;
 use ropewalk_core::settings::Settings;
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::door::Options;
 use ropewalk_daemon::session::Session;
 use ropewalk_host::git::{self, Discovered, RepositoryFault, discover};
+use ropewalk_host::redact::VALUE_BYTES_MIN;
 use ropewalk_host::shell;
 
 use crate::cli::Set;
 use crate::config::{self, Config, Flags, Layer};
 use crate::failure::Failure;
+use crate::out::Out;
 
 pub(crate) struct Place {
     pub(crate) home: PathBuf,
@@ -59,9 +62,17 @@ impl Place {
             command: set.command.clone(),
             checks: set.checks.clone(),
             timeout: set.timeout.clone(),
+            stall: set.stall.clone(),
+            memory: set.memory.clone(),
+            cpu_time: set.cpu_time.clone(),
+            processes: set.processes.clone(),
+            open_files: set.open_files.clone(),
+            file_size: set.file_size.clone(),
+            nice: set.nice.clone(),
             attempts: set.attempts.clone(),
             workers: workers.cloned(),
             env: set.env.clone(),
+            secrets: set.secrets.clone(),
             base: set.base.clone(),
         };
         let (project, user) = (self.project_file(), self.user_file());
@@ -91,13 +102,26 @@ impl Place {
     pub(crate) fn overrides(&self, set: &Set) -> Result<Settings, Failure> {
         let config = self.config(set, None)?;
         let all = self.anchored(&config);
+        let bounds = Bounds {
+            memory_bytes: set.memory.is_some().then_some(all.bounds.memory_bytes).flatten(),
+            cpu_ms: set.cpu_time.is_some().then_some(all.bounds.cpu_ms).flatten(),
+            processes: set.processes.is_some().then_some(all.bounds.processes).flatten(),
+            open_files: set.open_files.is_some().then_some(all.bounds.open_files).flatten(),
+            file_bytes: set.file_size.is_some().then_some(all.bounds.file_bytes).flatten(),
+            nice: set.nice.is_some().then_some(all.bounds.nice).flatten(),
+        };
+        let is_given = |name: &String| is_given(name, &set.env) || set.secrets.contains(name);
         Ok(Settings {
             command: set.command.is_some().then_some(all.command).flatten(),
             checks: (!set.checks.is_empty()).then_some(all.checks).flatten(),
             timeout_ms: set.timeout.is_some().then_some(all.timeout_ms).flatten(),
+            stall_ms: set.stall.is_some().then_some(all.stall_ms).flatten(),
+            bounds,
+            // Those of the layers below too: this list takes the place of the project's.
+            secrets: (!set.secrets.is_empty()).then_some(all.secrets).flatten(),
             attempts_max: set.attempts.is_some().then_some(all.attempts_max).flatten(),
             base: set.base.is_some().then_some(all.base).flatten(),
-            env: all.env.into_iter().filter(|(name, _)| is_given(name, &set.env)).collect(),
+            env: all.env.into_iter().filter(|(name, _)| is_given(name)).collect(),
             ..Settings::default()
         })
     }
@@ -123,6 +147,7 @@ impl Place {
         let found = self.repository()?;
         let settings = self.project_settings()?;
         let top = found.top.to_string_lossy().into_owned();
+        let settings = Box::new(settings);
         let request = Request::AddProject { top, base: found.base.clone(), settings };
         self.done(session, request)?;
         Ok(())
@@ -158,8 +183,37 @@ impl Place {
         }
     }
 
+    /// Names a secret that could not be kept out of the output before anything is changed. One that is not set is
+    /// only remarked upon: an agent may well do without it.
+    pub(crate) fn check_secrets(&self, settings: &Settings, out: &Out) -> Result<(), Failure> {
+        for name in settings.secrets.iter().flatten() {
+            let value =
+                self.env.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim());
+            if value.is_empty() {
+                out.remark(&format!(
+                    "the secret {name} is not set in this environment; agents start without it"
+                ));
+            } else if value.len() < VALUE_BYTES_MIN {
+                return Err(Failure::input(format!(
+                    "the secret {name} is too short to be told from other text: it has fewer than \
+                     {VALUE_BYTES_MIN} bytes"
+                ))
+                .hint(format!(
+                    "give {name} a longer value, or take it out of the secrets and hand it on with --env"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// How to run an engine here, with no slots yet: what this command brings must be known before anything starts.
-    pub(crate) fn options(&self, warm: u32, focus_on_nothing: bool) -> Result<Options, Failure> {
+    pub(crate) fn options(
+        &self,
+        config: &Config,
+        warm: u32,
+        focus_on_nothing: bool,
+    ) -> Result<Options, Failure> {
+        let engine = config.engine();
         let program = std::env::current_exe()
             .map_err(|error| Failure::broken(format!("this program's own path cannot be read: {error}")))?;
         Ok(Options {
@@ -168,7 +222,14 @@ impl Place {
             slots: 0,
             warm,
             focus_on_nothing,
-            worker_program: vec![program.into_os_string(), "worker".into()],
+            worker_program: vec![
+                program.into_os_string(),
+                "worker".into(),
+                "--containment".into(),
+                engine.containment.clone().into(),
+            ],
+            retention: engine.retention,
+            floor: engine.floor,
         })
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn note_line(note: &NoteLine) -> String {
 }
 
 /// The time of day on the user's clock.
-fn clock(ms: i64) -> String {
+pub(crate) fn clock(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms)
         .map(|at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string())
         .unwrap_or_default()
@@ -173,6 +173,8 @@ mod tests {
                 attempt: 2,
                 state: "running".into(),
                 age_ms: 61_000,
+                is_near_deadline: false,
+                rung: None,
             }],
             parked: vec![ParkLine {
                 task: TaskId(4),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Resume;
 use crate::id::{AttemptId, Oid};
+use crate::resource::{Resource, Rung, Usage};
 use crate::time::Time;
 
 /// One execution of a task: a row of the store.
@@ -21,6 +23,94 @@ pub struct Attempt {
     pub detail: String,
     /// What the next attempt must know of this one's end: the last lines of its output.
     pub feedback: Option<String>,
+    /// The checkpoint that it goes on from; its worktree starts there instead of at the PRD's branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+    /// What ended it, where that was neither its own work nor a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// How surely its processes could be found and ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Rung>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// When nine tenths of its time were gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warned_at: Option<Time>,
+    /// How many checkpoints were taken of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checkpoints: u32,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl Attempt {
+    /// A new attempt, about to be prepared.
+    pub fn new(id: AttemptId, at: Time, resume: Option<Resume>) -> Attempt {
+        Attempt {
+            id,
+            state: AttemptState::Preparing,
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+            start: None,
+            head: None,
+            detail: String::new(),
+            feedback: None,
+            resume,
+            fault: None,
+            rung: None,
+            usage: None,
+            warned_at: None,
+            checkpoints: 0,
+        }
+    }
+
+    /// The outcome with what made it, for people: `timed out (stalled)`, `over limit (memory)`.
+    pub fn outcome_text(&self) -> Option<String> {
+        let AttemptState::Finished { outcome } = self.state else { return None };
+        Some(match self.fault {
+            Some(Fault::Stalled) => format!("{} (stalled)", outcome.name()),
+            Some(Fault::OverLimit(resource)) => format!("{} ({})", outcome.name(), resource.name()),
+            _ => outcome.name().to_owned(),
+        })
+    }
+}
+
+/// What ended an attempt against its will. Two in a row are the same fault when these are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    TimedOut,
+    /// No output and no CPU time for as long as it was allowed.
+    Stalled,
+    OverLimit(Resource),
+    RateLimited,
+    /// Its worker vanished.
+    Lost,
+    /// The whole machine went down under it.
+    MachineEnded,
+    /// The set-up is wrong.
+    SetUp,
+    /// It could not be started for a passing reason.
+    CouldNotStart,
+}
+
+impl Fault {
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::TimedOut => "timed out",
+            Fault::Stalled => "stalled",
+            Fault::OverLimit(_) => "over limit",
+            Fault::RateLimited => "rate limited",
+            Fault::Lost => "lost",
+            Fault::MachineEnded => "lost with the machine",
+            Fault::SetUp => "not set up",
+            Fault::CouldNotStart => "not started",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +201,20 @@ pub struct Exit {
     pub detail: String,
     /// The last lines of its output, for the next attempt and for people.
     pub tail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Rung>,
+    /// The agent's own name for its conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+impl Exit {
+    /// An end of which nothing more is known.
+    pub fn new(kind: ExitKind, detail: impl Into<String>) -> Exit {
+        Exit { kind, detail: detail.into(), tail: String::new(), usage: None, rung: None, session: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +225,11 @@ pub enum ExitKind {
     /// Another exit status, or an OS signal that we did not send.
     Failure,
     TimedOut,
-    OverLimit,
+    /// No output and no CPU time for as long as it was allowed.
+    Stalled,
+    OverLimit(Resource),
+    /// The agent says that its provider wants it to come back later.
+    RateLimited,
     /// It ended because we asked it to.
     Stopped,
     /// The set-up is wrong: it would end the same way again.
@@ -130,6 +238,25 @@ pub enum ExitKind {
     CouldNotStart,
     /// Worker gone, no record.
     Lost,
+    /// The same, and the machine was started anew since.
+    MachineEnded,
+}
+
+impl ExitKind {
+    /// The fault in it, where it is neither the agent's own work nor a person's wish.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            ExitKind::Success | ExitKind::Failure | ExitKind::Stopped => None,
+            ExitKind::TimedOut => Some(Fault::TimedOut),
+            ExitKind::Stalled => Some(Fault::Stalled),
+            ExitKind::OverLimit(resource) => Some(Fault::OverLimit(resource)),
+            ExitKind::RateLimited => Some(Fault::RateLimited),
+            ExitKind::SetUpFault => Some(Fault::SetUp),
+            ExitKind::CouldNotStart => Some(Fault::CouldNotStart),
+            ExitKind::Lost => Some(Fault::Lost),
+            ExitKind::MachineEnded => Some(Fault::MachineEnded),
+        }
+    }
 }
 
 /// What an attempt left in its worktree.
@@ -151,11 +278,12 @@ pub fn verdict(exit: &Exit, collected: Option<&Collected>, require_change: bool)
     let as_seen = |outcome| (outcome, exit.detail.clone());
     match exit.kind {
         ExitKind::Failure => as_seen(Outcome::Failed),
-        ExitKind::TimedOut => as_seen(Outcome::TimedOut),
-        ExitKind::OverLimit => as_seen(Outcome::OverLimit),
+        ExitKind::TimedOut | ExitKind::Stalled => as_seen(Outcome::TimedOut),
+        ExitKind::OverLimit(_) => as_seen(Outcome::OverLimit),
+        ExitKind::RateLimited => as_seen(Outcome::RateLimited),
         ExitKind::Stopped => as_seen(Outcome::Cancelled),
         ExitKind::SetUpFault | ExitKind::CouldNotStart => as_seen(Outcome::NotStarted),
-        ExitKind::Lost => as_seen(Outcome::Lost),
+        ExitKind::Lost | ExitKind::MachineEnded => as_seen(Outcome::Lost),
         ExitKind::Success => match collected {
             None => as_seen(Outcome::Passed),
             Some(Collected::Commit { changed: false, .. }) if require_change => {
@@ -178,7 +306,7 @@ mod tests {
     use super::*;
 
     fn exit(kind: ExitKind) -> Exit {
-        Exit { kind, detail: "seen".into(), tail: "error: success failed passed".into() }
+        Exit { tail: "error: success failed passed".into(), ..Exit::new(kind, "seen") }
     }
 
     #[test]

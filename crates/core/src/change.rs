@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::Attempt;
 use crate::candidate::Candidate;
+use crate::checkpoint::{Checkpoint, Resume};
 use crate::id::{PrdNumber, TaskId};
 use crate::row::{Prd, PrdContent, Project, Story};
+use crate::sample::Sample;
 use crate::task::{Tally, Task, TaskState};
 use crate::time::Time;
 
@@ -31,6 +33,14 @@ pub enum Change {
     AttemptPut(Box<Attempt>),
     /// Inserts or replaces a candidate, keyed by task and number.
     CandidatePut(Box<Candidate>),
+    /// A new checkpoint. Of its task only the latest `kept` stay.
+    CheckpointPut { checkpoint: Box<Checkpoint>, kept: u32 },
+    /// Forgets checkpoints that were taken before.
+    CheckpointsForgotten { before: Time },
+    /// A look at the whole machine, one row each.
+    SampleAdded(Box<Sample>),
+    /// Forgets the samples of these instants.
+    SamplesForgotten(Vec<Time>),
     /// A line of history.
     Noted(Note),
 }
@@ -42,6 +52,7 @@ pub struct TaskMoved {
     pub state: TaskState,
     pub attempts: u32,
     pub tally: Tally,
+    pub resume: Option<Resume>,
 }
 
 /// One line of the history: what happened to what, for people and for the morning's page.
@@ -72,7 +83,10 @@ pub enum NoteKind {
     TaskRetried,
     TaskParked,
     AttemptStarted,
+    AttemptNearDeadline,
     AttemptFinished,
+    Checkpointed,
+    CheckpointFailed,
     Conflict,
     CheckFailed,
     TargetMoved,
@@ -96,7 +110,10 @@ impl NoteKind {
             NoteKind::TaskRetried => "retried",
             NoteKind::TaskParked => "parked",
             NoteKind::AttemptStarted => "started",
+            NoteKind::AttemptNearDeadline => "near its deadline",
             NoteKind::AttemptFinished => "finished",
+            NoteKind::Checkpointed => "checkpoint",
+            NoteKind::CheckpointFailed => "checkpoint failed",
             NoteKind::Conflict => "conflict",
             NoteKind::CheckFailed => "check failed",
             NoteKind::TargetMoved => "target moved",

@@ -14,7 +14,7 @@ pub enum Command {
         top: String,
         common_dir: String,
         base: BranchName,
-        settings: Settings,
+        settings: Box<Settings>,
     },
     ImportPrd(Box<ImportPrd>),
     Approve {
@@ -43,7 +43,13 @@ pub enum Command {
     Cancel {
         tasks: Vec<TaskId>,
     },
+    /// Another attempt; `from`: on that checkpoint.
     Retry {
+        task: TaskId,
+        from: Option<FromCheckpoint>,
+    },
+    /// Take a checkpoint of a task's live attempt.
+    Checkpoint {
         task: TaskId,
     },
     /// Which PRDs may start work; `None`: all of them.
@@ -57,8 +63,34 @@ pub enum Command {
     SetSlots {
         slots: u32,
     },
-    /// Start nothing more and end what runs, with grace. Tasks go back to ready, nothing is spent.
-    Stop,
+    /// Start nothing more, give what runs `grace_ms` to end by itself, and then do with it as told. Told again, the
+    /// shorter grace and the latest wish count.
+    Stop {
+        grace_ms: u64,
+        then: AtStop,
+    },
+}
+
+/// What happens to attempts that still run when an engine's time to stop is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtStop {
+    /// They are ended with their own grace; their tasks go back to ready, and nothing is spent.
+    End,
+    /// Their workers go on alone, and the next engine takes them up.
+    Leave,
+}
+
+/// Which checkpoint a retry goes on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromCheckpoint {
+    Latest,
+    /// By attempt and number, as `task show` lists them.
+    Of {
+        attempt: u32,
+        number: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! What to do next. Each effect is idempotent and may be asked for again after a restart.
 
 use crate::candidate::{MergedCommit, Source};
+use crate::checkpoint::CheckpointWhy;
 use crate::id::{AttemptId, BranchName, Oid, PrdNumber, ProjectId};
 use crate::time::Time;
 
@@ -14,6 +15,8 @@ pub enum Effect {
     Start { attempt: AttemptId },
     /// End the attempt: with grace, or at once.
     Stop { attempt: AttemptId, at_once: bool },
+    /// Put by what its worktree holds now. Answered by `Event::Checkpointed`.
+    Checkpoint { attempt: AttemptId, why: CheckpointWhy },
     /// Read what the attempt left and keep it.
     Collect { attempt: AttemptId },
     /// The attempt is over: its worktree and branch may go once what they hold is kept.

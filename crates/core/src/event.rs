@@ -2,8 +2,12 @@
 
 use crate::attempt::{Collected, Exit};
 use crate::candidate::MergedCommit;
+use crate::checkpoint::{CheckpointFacts, CheckpointWhy};
 use crate::command::Command;
 use crate::id::{AttemptId, BranchName, Oid, PrdNumber};
+use crate::resource::Rung;
+use crate::sample::Machine;
+use crate::time::Time;
 
 /// Whom an answer goes to; the driver's own number, meaningless to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +30,31 @@ pub enum Event {
     AttemptStarted {
         attempt: AttemptId,
         start: Option<Oid>,
+        rung: Option<Rung>,
+    },
+    /// Nine tenths of its time are gone.
+    AttemptNearDeadline {
+        attempt: AttemptId,
+        left_ms: u64,
+    },
+    /// A checkpoint of it was taken, or could not be.
+    Checkpointed {
+        attempt: AttemptId,
+        why: CheckpointWhy,
+        result: Result<CheckpointFacts, String>,
+    },
+    /// A look at the whole machine.
+    Sampled {
+        machine: Machine,
+    },
+    /// What the history holds beyond its time: samples, and checkpoints from before an instant.
+    HistoryOld {
+        samples: Vec<Time>,
+        checkpoints_before: Time,
+    },
+    /// Whether the disks have room for new work; the text says which has not.
+    Room {
+        shortage: Option<String>,
     },
     /// Its worker gave a sign of life.
     AttemptAlive {

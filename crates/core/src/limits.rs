@@ -21,9 +21,33 @@ pub struct Limits {
     pub attempts_max_max: u32,
     /// Conflicts that park a task. They cost no fault of the agent's, so more are allowed than failures.
     pub conflicts_max: u32,
-    /// Times in a row that a story's attempts may be lost before it is parked. A night of power cuts must not park
-    /// what is innocent, and a story that takes the machine down must not do so for ever.
-    pub lost_max: u32,
+    /// Times in a row that the same fault may end a task's attempts before it is parked: what happened twice by
+    /// accident does not happen a third time by accident.
+    pub same_fault_max: u32,
+    /// The most that anybody may set for it.
+    pub same_fault_max_max: u32,
+    /// The same for what is not the task's doing: the machine went down, the disk was full, a check's process
+    /// vanished. A night of power cuts must not park what is innocent, and a story that takes the machine down must
+    /// not do so for ever.
+    pub misfortunes_max: u32,
+    /// The same for a provider that says to come back later: a night of waits of the longest kind.
+    pub rate_limited_max: u32,
+    /// First wait after a rate limit; doubled each time. Providers count by the minute at the least.
+    pub rate_limit_wait_ms: u64,
+    /// Longest such wait.
+    pub rate_limit_wait_ms_max: u64,
+    /// The longest grace between SIGTERM and SIGKILL that anybody may set.
+    pub kill_grace_ms_max: u64,
+    /// How long a graceful stop waits for attempts to end by themselves.
+    pub stop_grace_ms: u64,
+    /// An attempt's output, both streams: as much as the source systems promise to take.
+    pub output_bytes_max: u64,
+    /// Between two checkpoints of a running attempt: what a crash of the machine may cost.
+    pub checkpoint_every_ms: u64,
+    /// Checkpoints of a task that stay.
+    pub checkpoints_kept: u32,
+    /// The most that anybody may set for it.
+    pub checkpoints_kept_max: u32,
     /// Times that a candidate is merged anew because its target moved: each means somebody else landed.
     pub remerges_max: u32,
     /// First wait before another attempt after a failure; doubled each time.
@@ -66,7 +90,18 @@ impl Default for Limits {
             attempts_max: 3,
             attempts_max_max: 100,
             conflicts_max: 10,
-            lost_max: 10,
+            same_fault_max: 3,
+            same_fault_max_max: 100,
+            misfortunes_max: 10,
+            rate_limited_max: 48,
+            rate_limit_wait_ms: 60_000,
+            rate_limit_wait_ms_max: 30 * 60_000,
+            kill_grace_ms_max: 10 * 60_000,
+            stop_grace_ms: 60_000,
+            output_bytes_max: 1 << 30,
+            checkpoint_every_ms: 10 * 60_000,
+            checkpoints_kept: 5,
+            checkpoints_kept_max: 1_000,
             remerges_max: 100,
             backoff_ms: 1_000,
             backoff_ms_max: 5 * 60_000,

@@ -3,11 +3,13 @@
 use crate::attempt::Attempt;
 use crate::candidate::Candidate;
 use crate::change::{Change, Note};
+use crate::checkpoint::Checkpoint;
 use crate::command::Answer;
 use crate::effect::Effect;
 use crate::event::ReplyTo;
 use crate::id::{PrdKey, PrdNumber, ProjectId, StoryId, TaskId};
 use crate::row::{Prd, PrdContent, Progress, Project, Story};
+use crate::sample::Sample;
 use crate::search::Query;
 use crate::task::Task;
 use crate::time::Time;
@@ -33,6 +35,10 @@ pub trait Read {
     fn tasks_by_id(&self, ids: &[TaskId]) -> Result<Vec<Task>, StoreError>;
     /// A task's attempts by number.
     fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError>;
+    /// A task's checkpoints, oldest first.
+    fn checkpoints(&self, task: TaskId) -> Result<Vec<Checkpoint>, StoreError>;
+    /// Samples from an instant on, oldest first.
+    fn samples(&self, since: Time, limit: usize) -> Result<Vec<Sample>, StoreError>;
     /// A task's candidates by number.
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError>;
     /// The latest notes that pass the filter, oldest first, each with its sequence number (from 1, no gaps).
@@ -119,6 +125,9 @@ pub enum StoreError {
     /// Not a Ropewalk database, damaged, or written by a newer version. Nothing was touched.
     #[error("{path} cannot be used: {detail}")]
     Unusable { path: String, detail: String },
+    /// The disk is full. Nothing was acknowledged; when there is room again it works again.
+    #[error("{operation} failed: no room is left for {path}: {detail}")]
+    Full { operation: &'static str, path: String, detail: String },
     #[error("{operation} failed on {path}: {detail}")]
     Io { operation: &'static str, path: String, detail: String },
 }

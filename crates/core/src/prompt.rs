@@ -1,5 +1,6 @@
 //! What an agent is told. Unaware of agents: the same text goes to a program's stdin and into a file.
 
+use crate::checkpoint::Resume;
 use crate::row::{Prd, Story};
 use crate::task::{Task, TaskKind};
 
@@ -14,6 +15,8 @@ pub struct Before<'a> {
     pub output: Option<&'a str>,
     /// The conflict or the failing check that returned the last candidate.
     pub returned: Option<&'a str>,
+    /// The checkpoint that it goes on from.
+    pub resume: Option<&'a Resume>,
 }
 
 /// How an agent's work is taken, told to it in so many words. Absent for a plain command.
@@ -63,6 +66,15 @@ pub fn prompt(
     }
     if before.attempt > 1 {
         text += &format!("\n## This is attempt {}\n", before.attempt);
+        if let Some(resume) = before.resume {
+            text += &format!(
+                "\nThe folder holds what attempt {} had done at checkpoint {}: go on from there.\n",
+                resume.of.number, resume.number
+            );
+            if let Some(session) = &resume.session {
+                text += &format!("\nThat conversation was called {session}.\n");
+            }
+        }
         if let Some(returned) = before.returned {
             text += &format!("\nThe last attempt's work was returned before it landed:\n\n{returned}\n");
         } else {

@@ -1,16 +1,65 @@
-//! How long a task waits before its next attempt. Unaware of why the last one failed.
+//! What follows an attempt's end: how long its task waits for the next, and when a person must look. Unaware of the
+//! engine and of what ended it.
+//!
+//! Each fault has its own policy, and only an agent's own failure spends the budget of failures: what the machine or
+//! a provider did is not the task's doing.
 
+use crate::attempt::Fault;
 use crate::id::AttemptId;
 use crate::limits::Limits;
+use crate::task::Tally;
 
-/// Exponential backoff with jitter: `backoff_ms` doubled per failure up to `backoff_ms_max`, of which a part
-/// between one half and the whole is waited ("equal jitter", M. Brooker, Exponential Backoff And Jitter, 2015).
-/// The part comes from the attempt's id: no chance, and yet two tasks that failed together return apart.
+/// How often in a row the same fault may happen, and how the waits between grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The task is parked when it happens so often in a row. 1: at once.
+    pub repeats_max: u32,
+    pub wait_ms: u64,
+    pub wait_ms_max: u64,
+}
+
+/// The policy of a fault; `same_fault_max` as the task's settings have it.
+pub fn policy(fault: Fault, same_fault_max: u32, limits: &Limits) -> Policy {
+    let usual =
+        |repeats_max| Policy { repeats_max, wait_ms: limits.backoff_ms, wait_ms_max: limits.backoff_ms_max };
+    match fault {
+        Fault::TimedOut | Fault::Stalled | Fault::OverLimit(_) | Fault::Lost => usual(same_fault_max),
+        Fault::MachineEnded | Fault::CouldNotStart => usual(limits.misfortunes_max.max(same_fault_max)),
+        // It would end the same way again.
+        Fault::SetUp => usual(1),
+        Fault::RateLimited => Policy {
+            repeats_max: limits.rate_limited_max,
+            wait_ms: limits.rate_limit_wait_ms,
+            wait_ms_max: limits.rate_limit_wait_ms_max,
+        },
+    }
+}
+
+impl Tally {
+    /// One fault more. A different one than the last begins a new row.
+    pub fn count_fault(&mut self, fault: Fault) {
+        self.repeats = if self.fault == Some(fault) { self.repeats.saturating_add(1) } else { 1 };
+        self.fault = Some(fault);
+    }
+
+    /// Something else than a fault ended an attempt: the row is over.
+    pub fn end_row(&mut self) {
+        self.fault = None;
+        self.repeats = 0;
+    }
+}
+
+/// The wait after so many failures of the agent in a row.
 pub fn backoff_ms(attempt: AttemptId, failures: u32, limits: &Limits) -> u64 {
-    let doubled = 1_u64
-        .checked_shl(failures.saturating_sub(1))
-        .map_or(u64::MAX, |n| n.saturating_mul(limits.backoff_ms));
-    let whole = doubled.min(limits.backoff_ms_max);
+    wait_ms(attempt, failures, limits.backoff_ms, limits.backoff_ms_max)
+}
+
+/// Exponential backoff with jitter: `first_ms` doubled each time up to `ms_max`, of which a part between one half and
+/// the whole is waited ("equal jitter", M. Brooker, Exponential Backoff And Jitter, 2015). The part comes from the
+/// attempt's id: no chance, and yet two tasks that failed together return apart.
+pub fn wait_ms(attempt: AttemptId, times: u32, first_ms: u64, ms_max: u64) -> u64 {
+    let doubled = 1_u64.checked_shl(times.saturating_sub(1)).map_or(u64::MAX, |n| n.saturating_mul(first_ms));
+    let whole = doubled.min(ms_max);
     let half = whole / 2;
     half + mix(attempt.task.0 ^ (u64::from(attempt.number.0) << 48)) % (whole - half + 1)
 }
@@ -27,6 +76,7 @@ fn mix(seed: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::id::{AttemptNumber, TaskId};
+    use crate::resource::Resource;
 
     #[test]
     fn waits_grow_stay_within_their_bounds_and_differ_between_tasks() {
@@ -39,5 +89,38 @@ mod tests {
         }
         assert_ne!(of(7, 3), of(8, 3));
         assert_eq!(of(7, 3), of(7, 3));
+    }
+
+    #[test]
+    fn only_the_same_fault_makes_a_row_and_anything_else_ends_it() {
+        let mut tally = Tally::default();
+        let rows: Vec<u32> = [
+            Fault::TimedOut,
+            Fault::TimedOut,
+            Fault::OverLimit(Resource::Memory),
+            Fault::OverLimit(Resource::Processes),
+            Fault::OverLimit(Resource::Processes),
+        ]
+        .into_iter()
+        .map(|fault| {
+            tally.count_fault(fault);
+            tally.repeats
+        })
+        .collect();
+        assert_eq!(rows, [1, 2, 1, 1, 2]);
+        tally.end_row();
+        assert_eq!(tally, Tally::default());
+    }
+
+    #[test]
+    fn a_wrong_set_up_parks_at_once_and_what_is_nobodys_fault_is_borne_longer() {
+        let limits = Limits::default();
+        let most = |fault| policy(fault, 3, &limits).repeats_max;
+        assert_eq!([Fault::SetUp, Fault::TimedOut, Fault::Lost].map(most), [1, 3, 3]);
+        assert!(
+            most(Fault::MachineEnded) > 3 && most(Fault::CouldNotStart) > 3 && most(Fault::RateLimited) > 3
+        );
+        let wait = |fault| policy(fault, 3, &limits).wait_ms;
+        assert!(wait(Fault::RateLimited) > wait(Fault::Lost), "a provider counts by the minute");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::BranchName;
+use crate::resource::Bounds;
 
 /// What happens to the dependents of a task that is parked or cancelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,17 @@ pub enum EnvValue {
     Text(String),
 }
 
+/// What happens to output beyond its cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOutputFull {
+    /// The first and the last half of the cap are kept, and what was between them is not.
+    #[default]
+    Drop,
+    /// The attempt ends as over its limit.
+    End,
+}
+
 /// Overrides by layer: an absent field leaves the layer below in force. A project's come from its
 /// `ropewalk.toml`, a PRD's and a task's from flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +57,35 @@ pub struct Settings {
     pub timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check_timeout_ms: Option<u64>,
+    /// Neither output nor CPU time for so long ends an attempt; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_ms: Option<u64>,
+    /// From SIGTERM to SIGKILL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_grace_ms: Option<u64>,
+    /// What an attempt may use of the machine.
+    #[serde(skip_serializing_if = "Bounds::is_empty")]
+    pub bounds: Bounds,
+    /// Names of variables whose values never reach the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<String>>,
+    /// Keep known patterns of keys out of the stored output, even if no secret is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_output: Option<bool>,
+    /// Both streams together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_bytes_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_output_full: Option<OnOutputFull>,
+    /// Between two checkpoints of a running attempt; 0: only at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every_ms: Option<u64>,
+    /// Checkpoints of a task that stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints_kept: Option<u32>,
+    /// How often in a row the same fault may end a task's attempts before it is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_fault_max: Option<u32>,
     /// How many failed attempts park a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts_max: Option<u32>,
@@ -74,6 +115,16 @@ impl Settings {
             checks: self.checks.clone().or_else(|| below.checks.clone()),
             timeout_ms: self.timeout_ms.or(below.timeout_ms),
             check_timeout_ms: self.check_timeout_ms.or(below.check_timeout_ms),
+            stall_ms: self.stall_ms.or(below.stall_ms),
+            kill_grace_ms: self.kill_grace_ms.or(below.kill_grace_ms),
+            bounds: self.bounds.over(&below.bounds),
+            secrets: joined(self.secrets.as_deref(), below.secrets.as_deref()),
+            filter_output: self.filter_output.or(below.filter_output),
+            output_bytes_max: self.output_bytes_max.or(below.output_bytes_max),
+            on_output_full: self.on_output_full.or(below.on_output_full),
+            checkpoint_every_ms: self.checkpoint_every_ms.or(below.checkpoint_every_ms),
+            checkpoints_kept: self.checkpoints_kept.or(below.checkpoints_kept),
+            same_fault_max: self.same_fault_max.or(below.same_fault_max),
             attempts_max: self.attempts_max.or(below.attempts_max),
             env,
             base: self.base.clone().or_else(|| below.base.clone()),
@@ -88,6 +139,15 @@ impl Settings {
     }
 }
 
+/// What one layer calls secret no other can make plain.
+fn joined(above: Option<&[String]>, below: Option<&[String]>) -> Option<Vec<String>> {
+    let mut names = above.or(below)?.to_vec();
+    names.extend(below.unwrap_or_default().iter().cloned());
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,17 +156,20 @@ mod tests {
     fn the_upper_layer_wins_and_environments_are_joined() {
         let text = |t: &str| EnvValue::Text(t.into());
         let below = Settings {
+            secrets: Some(vec!["B".into(), "A".into()]),
             command: Some("a".into()),
             timeout_ms: Some(1),
             env: BTreeMap::from([("X".into(), text("1")), ("Y".into(), text("1"))]),
             ..Settings::default()
         };
         let above = Settings {
+            secrets: Some(vec!["C".into(), "B".into()]),
             command: Some("b".into()),
             env: BTreeMap::from([("X".into(), text("2"))]),
             ..Settings::default()
         };
         let merged = above.over(&below);
+        assert_eq!(merged.secrets, Some(vec!["A".to_owned(), "B".to_owned(), "C".to_owned()]));
         assert_eq!((merged.command.as_deref(), merged.timeout_ms), (Some("b"), Some(1)));
         assert_eq!(merged.env, BTreeMap::from([("X".into(), text("2")), ("Y".into(), text("1"))]));
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Fault;
+use crate::checkpoint::Resume;
 use crate::id::{AttemptId, AttemptNumber, Oid, PrdNumber, ProjectId, StoryId, TaskId};
 use crate::priority::Priority;
 use crate::settings::Settings;
@@ -22,6 +24,9 @@ pub struct Task {
     /// The number of the latest attempt; 0 before the first.
     pub attempts: u32,
     pub tally: Tally,
+    /// The checkpoint that its next attempt is to go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
     /// Rises by one with each change of the row; the store refuses a change that does not follow on.
     pub version: u64,
     pub settings: Settings,
@@ -53,12 +58,13 @@ pub enum TaskKind {
 /// What went wrong so far, each kind counted against its own limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Attempts that failed, timed out or exceeded a limit; red checks count here.
+    /// Attempts that failed by themselves; red checks count here.
     pub failures: u32,
     /// Candidates returned because they conflict with what landed before.
     pub conflicts: u32,
-    /// Attempts lost in a row.
-    pub losses: u32,
+    /// The fault that ended the latest attempts, and how many of them in a row.
+    pub fault: Option<Fault>,
+    pub repeats: u32,
 }
 
 /// Where a task is in its life. Each state names what must hold in it.
@@ -99,8 +105,8 @@ pub enum ParkReason {
     TooManyFailures { failures: u32, detail: String },
     /// It conflicts again and again.
     TooManyConflicts { conflicts: u32, detail: String },
-    /// Its attempts vanish again and again.
-    TooManyLosses { losses: u32, detail: String },
+    /// The same fault ended its attempts again and again.
+    SameFault { fault: Fault, repeats: u32, detail: String },
     /// The set-up is wrong (no such program, no such folder): another attempt would end the same way.
     SetUp { detail: String },
     /// The target is checked out with changes in it that the landing would touch.
@@ -132,7 +138,7 @@ impl ParkReason {
             | ParkReason::Git { .. } => true,
             ParkReason::TooManyFailures { .. }
             | ParkReason::TooManyConflicts { .. }
-            | ParkReason::TooManyLosses { .. }
+            | ParkReason::SameFault { .. }
             | ParkReason::SetUp { .. } => false,
         }
     }
@@ -146,8 +152,8 @@ impl ParkReason {
             ParkReason::TooManyConflicts { conflicts, detail } => {
                 format!("it conflicted {conflicts} times with what landed before; the last: {detail}")
             }
-            ParkReason::TooManyLosses { losses, detail } => {
-                format!("{} in a row lost: {detail}", attempts(*losses))
+            ParkReason::SameFault { fault, repeats, detail } => {
+                format!("{} in a row {}: {detail}", attempts(*repeats), fault.name())
             }
             ParkReason::SetUp { detail } => format!("the set-up is wrong: {detail}"),
             ParkReason::CheckoutDirty { checkout, detail } => {

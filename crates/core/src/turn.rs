@@ -109,6 +109,10 @@ fn read(store: &impl Read, wants: Wants, command: &Command) -> Result<Known, Sto
                 known.prds.extend(store.prd(prd)?.map(|(prd, _, progress)| (prd, progress)));
             }
         }
+        (Wants::Checkpoints(task), _) => {
+            known = read(store, Wants::Tasks(vec![task]), command)?;
+            known.checkpoints = store.checkpoints(task)?;
+        }
         (Wants::Prd(number), _) => {
             known.prds.extend(store.prd(number)?.map(|(prd, _, progress)| (prd, progress)))
         }

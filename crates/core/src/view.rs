@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Attempt, AttemptState};
+use crate::attempt::Attempt;
 use crate::candidate::{Candidate, CandidateState};
+use crate::checkpoint::Checkpoint;
 use crate::engine::{Engine, Why};
 use crate::id::{AttemptId, PrdNumber, TaskId};
+use crate::resource::{Rung, Usage};
 use crate::row::{Prd, PrdBranch, PrdContent, PrdState, Progress, Story};
 use crate::task::{DoneHow, Task, TaskKind, TaskState};
 use crate::time::Time;
@@ -18,6 +20,12 @@ pub struct Board {
     pub now: Time,
     pub slots: u32,
     pub is_stopping: bool,
+    /// How long attempts still have to end by themselves before a stop goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_left_ms: Option<u64>,
+    /// Why no new work starts for want of room on a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<String>,
     /// Nothing runs, and nothing will before somebody asks for something.
     pub is_at_rest: bool,
     pub prds: Vec<PrdLine>,
@@ -49,6 +57,12 @@ pub struct RunLine {
     pub state: String,
     /// Milliseconds since the attempt was created.
     pub age_ms: u64,
+    /// Nine tenths of its time are gone.
+    #[serde(default)]
+    pub is_near_deadline: bool,
+    /// How surely its processes can be ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Rung>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +104,8 @@ impl Board {
             now,
             slots: engine.slots(),
             is_stopping: engine.is_stopping(),
+            stop_left_ms: engine.stop_left_ms(now),
+            shortage: engine.shortage().map(str::to_owned),
             is_at_rest: engine.is_at_rest(),
             prds: engine
                 .prds()
@@ -105,6 +121,8 @@ impl Board {
                     attempt: attempt.id.number.0,
                     state: attempt.state.name().into(),
                     age_ms: now.ms_since(attempt.created_at),
+                    is_near_deadline: attempt.warned_at.is_some(),
+                    rung: attempt.rung,
                 })
                 .collect(),
             landing: engine
@@ -298,6 +316,9 @@ pub struct TaskView {
     pub line: TaskLine,
     pub depends_on: Vec<TaskId>,
     pub attempts_made: Vec<AttemptLine>,
+    /// What `retry --from` can go on from, oldest first.
+    #[serde(default)]
+    pub checkpoints: Vec<CheckpointLine>,
     pub why: Why,
 }
 
@@ -316,6 +337,41 @@ pub struct AttemptLine {
     pub candidate: Option<String>,
     /// Why it was returned.
     pub returned: Option<String>,
+    /// What it went on from, as `ATTEMPT.NUMBER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Rung>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// One checkpoint of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointLine {
+    /// `ATTEMPT.NUMBER`.
+    pub name: String,
+    pub at: Time,
+    pub why: String,
+    pub commit: String,
+    pub session: Option<String>,
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+}
+
+impl CheckpointLine {
+    pub fn of(checkpoint: &Checkpoint) -> CheckpointLine {
+        let facts = &checkpoint.facts;
+        CheckpointLine {
+            name: format!("{}.{}", checkpoint.attempt.number, checkpoint.number),
+            at: checkpoint.at,
+            why: checkpoint.why.name().into(),
+            commit: facts.commit.to_string(),
+            session: facts.session.clone(),
+            stdout_bytes: facts.stdout_bytes,
+            stderr_bytes: facts.stderr_bytes,
+        }
+    }
 }
 
 impl AttemptLine {
@@ -323,13 +379,7 @@ impl AttemptLine {
         AttemptLine {
             id: attempt.id,
             state: attempt.state.name().into(),
-            outcome: match &attempt.state {
-                AttemptState::Finished { outcome } => Some(outcome.name().into()),
-                AttemptState::Preparing
-                | AttemptState::Running
-                | AttemptState::Stopping { .. }
-                | AttemptState::Checking { .. } => None,
-            },
+            outcome: attempt.outcome_text(),
             detail: attempt.detail.clone(),
             created_at: attempt.created_at,
             started_at: attempt.started_at,
@@ -345,6 +395,9 @@ impl AttemptLine {
                 | CandidateState::Returned { .. } => c.state.name().into(),
             }),
             returned: candidate.and_then(|c| c.feedback.clone()),
+            resumed: attempt.resume.as_ref().map(|resume| format!("{}.{}", resume.of.number, resume.number)),
+            rung: attempt.rung,
+            usage: attempt.usage,
         }
     }
 }

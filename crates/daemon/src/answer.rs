@@ -16,7 +16,8 @@ use ropewalk_core::settings::Settings;
 use ropewalk_core::task::{DoneHow, Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
 use ropewalk_core::view::{
-    AttemptLine, Board, NoteLine, PlanView, PrdLine, PrdView, StoryLine, TaskLine, TaskView, name_of,
+    AttemptLine, Board, CheckpointLine, NoteLine, PlanView, PrdLine, PrdView, StoryLine, TaskLine, TaskView,
+    name_of,
 };
 use ropewalk_store::SqliteReader;
 
@@ -127,9 +128,13 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
                 tasks.iter().map(|name| Ok(scope.task(desk, name)?.id)).collect::<Result<_, Refusal>>()?;
             done(desk.command(Command::Cancel { tasks }))
         }
-        Request::Retry { task } => {
+        Request::Retry { task, from } => {
             let task = scope.task(desk, &task)?.id;
-            done(desk.command(Command::Retry { task }))
+            done(desk.command(Command::Retry { task, from }))
+        }
+        Request::Checkpoint { task } => {
+            let task = scope.task(desk, &task)?.id;
+            done(desk.command(Command::Checkpoint { task }))
         }
         Request::Focus { on } => {
             let numbers = |names: Vec<String>| -> Result<Vec<PrdNumber>, Refusal> {
@@ -142,7 +147,11 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
             let prd = scope.prd(desk, &prd)?.number;
             done(desk.command(Command::FocusAlso { prd }))
         }
-        Request::Stop => done(desk.command(Command::Stop)),
+        Request::Stop { grace_ms, then } => done(desk.command(Command::Stop { grace_ms, then })),
+        Request::Samples { since, limit } => {
+            let samples = desk.reader().samples(since, limit.min(SAMPLES_MAX)).map_err(store_failed)?;
+            Ok(Response::Samples(samples))
+        }
         Request::Board => Ok(Response::Board(Box::new(desk.board()?))),
         Request::Watch { seen, timeout_ms } => {
             if !desk.wait(seen, Duration::from_millis(timeout_ms.min(WATCH_MS_MAX))) {
@@ -197,6 +206,9 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
 
 /// The longest that a watcher is kept waiting: it asks again, which shows both sides that the other lives.
 const WATCH_MS_MAX: u64 = 30_000;
+
+/// Samples in one answer: a day of them, and a fifth more.
+const SAMPLES_MAX: usize = 10_000;
 
 /// Rows in one answer: a page, not the table.
 const LIST_MAX: usize = 10_000;
@@ -430,7 +442,10 @@ fn task_view(desk: &mut dyn Desk, task: Task) -> Result<Response, Refusal> {
         let remark = if line.remark.is_empty() { line.state.clone() } else { line.remark.clone() };
         Why { state: line.state.clone(), reasons: vec![remark], next: Vec::new() }
     });
-    Ok(Response::Task(Box::new(TaskView { line, depends_on: task.depends_on.clone(), attempts_made, why })))
+    let checkpoints = reader.checkpoints(task.id).map_err(store_failed)?;
+    let checkpoints = checkpoints.iter().map(CheckpointLine::of).collect();
+    let depends_on = task.depends_on.clone();
+    Ok(Response::Task(Box::new(TaskView { line, depends_on, attempts_made, checkpoints, why })))
 }
 
 fn notes(reader: &SqliteReader, filter: &NoteFilter) -> Result<Response, Refusal> {
@@ -461,6 +476,10 @@ fn notes(reader: &SqliteReader, filter: &NoteFilter) -> Result<Response, Refusal
 pub(crate) fn is_for_engine(request: &Request) -> bool {
     matches!(
         request,
-        Request::Focus { .. } | Request::FocusAlso { .. } | Request::Stop | Request::Watch { .. }
+        Request::Focus { .. }
+            | Request::FocusAlso { .. }
+            | Request::Checkpoint { .. }
+            | Request::Stop { .. }
+            | Request::Watch { .. }
     )
 }

@@ -1,9 +1,11 @@
 //! What front ends may ask and what they get: the wire's shapes. Rules are the engine's; names are resolved in
 //! `answer`.
 
-use ropewalk_core::command::{Done, Refusal};
+use ropewalk_core::command::{AtStop, Done, FromCheckpoint, Refusal};
 use ropewalk_core::id::BranchName;
+use ropewalk_core::sample::Sample;
 use ropewalk_core::settings::Settings;
+use ropewalk_core::time::Time;
 use ropewalk_core::view::{Board, NoteLine, PlanView, PrdLine, PrdView, TaskLine, TaskView};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +25,7 @@ pub enum Request {
     AddProject {
         top: String,
         base: BranchName,
-        settings: Settings,
+        settings: Box<Settings>,
     },
     Import(Box<Import>),
     Approve {
@@ -51,7 +53,14 @@ pub enum Request {
     Cancel {
         tasks: Vec<String>,
     },
+    /// Another attempt; `from`: on that checkpoint.
     Retry {
+        task: String,
+        #[serde(default)]
+        from: Option<FromCheckpoint>,
+    },
+    /// Take a checkpoint of a task's live attempt.
+    Checkpoint {
         task: String,
     },
     /// Which PRDs may start work; nothing: all.
@@ -62,7 +71,15 @@ pub enum Request {
     FocusAlso {
         prd: String,
     },
-    Stop,
+    Stop {
+        grace_ms: u64,
+        then: AtStop,
+    },
+    /// Looks at the machine, from an instant on.
+    Samples {
+        since: Time,
+        limit: usize,
+    },
     Board,
     /// The board, once it is newer than `seen` or `timeout_ms` has passed.
     Watch {
@@ -139,6 +156,7 @@ pub enum Response {
     Tasks(Vec<TaskLine>),
     Task(Box<TaskView>),
     Notes(Vec<NoteLine>),
+    Samples(Vec<Sample>),
     Refused(Refusal),
     /// The imported document is not accepted: each fault with its place, already in words.
     Faults(Vec<FaultLine>),

@@ -8,11 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ropewalk_core::command::{Answer, Command, Refusal, RefusalKind};
+use ropewalk_core::disk::Floor;
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::Event;
 use ropewalk_core::graph::PlanCache;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::port::StoreError;
+use ropewalk_core::retention::Retention;
 use ropewalk_core::time::Time;
 use ropewalk_store::SqliteReader;
 
@@ -152,6 +154,10 @@ pub struct Options {
     pub focus_on_nothing: bool,
     /// The argument vector that starts a worker.
     pub worker_program: Vec<OsString>,
+    /// How long what attempts leave is kept.
+    pub retention: Retention,
+    /// The room below which no new work starts.
+    pub floor: Floor,
 }
 
 /// The path of a state folder's database.

@@ -1,16 +1,18 @@
 //! The loop: events in, one commit a turn, then effects and answers. Owns the engine; nobody else touches it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ropewalk_core::command::{Command, Refusal, RefusalKind};
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{Event, ReplyTo};
 use ropewalk_core::port::{Read, StoreError};
 use ropewalk_core::time::Time;
 use ropewalk_core::turn::{start, turn};
 use ropewalk_host::clock::Clock;
+use ropewalk_host::disk::Reserve;
 use ropewalk_host::lock::{EngineLock, LockError, acquire};
 use ropewalk_store::SqliteStore;
 
@@ -56,7 +58,8 @@ impl Driver {
         let machine = Machine::open(&options, &store, inbox.clone()).map_err(DriverError::Machine)?;
         let door = Door::new(inbox, options.home.clone());
         let listener = crate::ipc::listen(socket, &door).map_err(DriverError::Machine)?;
-        let crank = Crank { options, pulse: door.pulse(), store, messages, machine, next_reply: 0 };
+        let reserve = Reserve::open(&options.home, options.floor);
+        let crank = Crank { options, pulse: door.pulse(), store, messages, machine, next_reply: 0, reserve };
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
@@ -93,11 +96,15 @@ struct Crank {
     messages: Receiver<Message>,
     machine: Machine,
     next_reply: u64,
+    reserve: Reserve,
 }
 
 /// How often in a row the engine may be rebuilt from the store after a failed commit before it gives up: a
 /// full disk clears or it does not, and whoever started us sees the error either way.
 const REBUILDS_MAX: u32 = 3;
+
+/// How soon a full disk is tried again: it heals by somebody else's hand, and nothing tells us.
+const FULL_RETRY_MS: u64 = 1_000;
 
 /// A timer that is looked at so much too late was slept over: the machine was suspended, or this process stopped.
 const LATE_MS: u64 = 5_000;
@@ -105,16 +112,24 @@ const LATE_MS: u64 = 5_000;
 impl Crank {
     fn run(mut self) -> Result<(), DriverError> {
         let ended = self.turn_until_stopped();
-        // Whoever waits for an answer must not wait for ever.
-        self.machine.close();
+        // An engine that failed ends like one that was killed: what works goes on alone. And whoever waits for an
+        // answer must not wait for ever.
+        self.machine.close(*ended.as_ref().unwrap_or(&true));
         self.pulse.end();
-        ended
+        ended.map(drop)
     }
 
-    fn turn_until_stopped(&mut self) -> Result<(), DriverError> {
+    /// Answers whether workers are to go on alone.
+    fn turn_until_stopped(&mut self) -> Result<bool, DriverError> {
         let clock = Clock::starting_at(self.store.load()?.last_time);
         let mut rebuilds = 0;
-        let mut engine = self.restore(clock.now(), |_| {})?;
+        let mut engine = match self.restore(clock.now(), |_| {}) {
+            Err(StoreError::Full { .. }) => {
+                let held = Engine::restore(self.options.limits.clone(), self.store.load()?);
+                self.wait_for_room(held, &clock)?
+            }
+            restored => restored?,
+        };
         let mut pulse = self.pulse.beat();
         while !(engine.is_stopping() && engine.is_quiet()) {
             let (events, asks) = self.drain(&engine, &clock);
@@ -123,10 +138,16 @@ impl Crank {
             }
             let is_news = !events.is_empty();
             let commits = self.store.write_counts().commits;
+            let has_room = events.iter().any(|event| matches!(event, Event::Room { shortage: None }));
             match turn(&mut engine, &mut self.store, &mut self.machine, clock.now(), events) {
                 // A turn that had nothing to write shows nothing.
                 Ok(()) if self.store.write_counts().commits == commits => {}
                 Ok(()) => rebuilds = 0,
+                Err(StoreError::Full { .. }) => {
+                    // Nothing of the turn happened. What is kept back is for this: with it the next try has room.
+                    self.machine.drop_replies();
+                    engine = self.wait_for_room(engine, &clock)?;
+                }
                 Err(error) => {
                     // Nothing of the turn happened, and nobody may wait for its answers.
                     self.machine.drop_replies();
@@ -138,6 +159,10 @@ impl Crank {
                     engine = self.restore(clock.now(), |engine| engine.take_settings(old))?;
                 }
             }
+            if has_room {
+                self.reserve.restore();
+            }
+            self.machine.see(&engine);
             if is_news {
                 pulse = self.pulse.beat();
             }
@@ -145,14 +170,50 @@ impl Crank {
                 ask(&engine, clock.now(), pulse);
             }
         }
-        Ok(())
+        Ok(engine.leaves_attempts())
+    }
+
+    /// The disk is full. Tries again and again to build the engine anew, from the reserve's room first, and answers
+    /// everybody meanwhile that it is full. Events that come are left unheard: recovery asks for what they told.
+    fn wait_for_room(&mut self, engine: Engine, clock: &Clock) -> Result<Engine, DriverError> {
+        let old = engine.clone_settings();
+        self.reserve.release();
+        loop {
+            let error = match self.restore(clock.now(), |engine| engine.take_settings(old.clone())) {
+                Ok(engine) => return Ok(engine),
+                Err(full @ StoreError::Full { .. }) => full.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            let until = clock.now().plus_ms(FULL_RETRY_MS);
+            while clock.now() < until {
+                let wait = Duration::from_millis(until.ms_since(clock.now()).max(1));
+                match self.messages.recv_timeout(wait) {
+                    // Whoever wants us to end gets that, and the next engine what is left.
+                    Ok(Message::Command { command, .. }) if matches!(*command, Command::Stop { .. }) => {
+                        return Err(DriverError::Machine(format!(
+                            "stopped while the disk was full: {error}"
+                        )));
+                    }
+                    Ok(Message::Command { reply, .. }) => {
+                        let refusal = Refusal::new(RefusalKind::Busy, error.clone());
+                        drop(reply.send(Err(refusal.hint("make room; it goes on by itself"))));
+                    }
+                    Ok(Message::Ask(ask)) => ask(&engine, clock.now(), self.pulse.beat()),
+                    Ok(Message::Event(_)) => {}
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        }
     }
 
     /// The one path of start and recovery. `set_up` has the last word on what is not durable.
     fn restore(&mut self, now: Time, set_up: impl FnOnce(&mut Engine)) -> Result<Engine, StoreError> {
         let (slots, focus_on_nothing) = (self.options.slots, self.options.focus_on_nothing);
+        let shortage = self.machine.monitor.shortage();
         start(self.options.limits.clone(), &mut self.store, &mut self.machine, now, |engine| {
             engine.set_slots(slots);
+            engine.set_shortage(shortage);
             if focus_on_nothing {
                 engine.focus_on_nothing();
             }

@@ -110,7 +110,8 @@ impl Session {
         }
     }
 
-    fn connect(home: &Path) -> Option<Session> {
+    /// The engine in another process, if one serves this folder.
+    pub fn connect(home: &Path) -> Option<Session> {
         let stream = ipc::connect(home).ok()?;
         Some(Session::Remote { stream: BufReader::new(stream), home: home.to_owned() })
     }

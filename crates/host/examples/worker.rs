@@ -1,16 +1,10 @@
-//! The worker program alone, for this crate's tests: `worker --home DIR --number N`. The real one is the hidden
-//! subcommand of `ropewalk`.
+//! The worker program alone, for this crate's tests: `worker worker --home DIR --number N`, and the trampoline. The
+//! real ones are hidden subcommands of `ropewalk`.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    match arguments.as_slice() {
-        [_, home_flag, home, number_flag, number] if home_flag == "--home" && number_flag == "--number" => {
-            ropewalk_host::worker::serve(Path::new(home), number.parse().unwrap_or(0))
-        }
-        _ => ExitCode::from(2),
-    }
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ropewalk_host::worker::serve_if_asked(&words).unwrap_or(ExitCode::from(2))
 }

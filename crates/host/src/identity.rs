@@ -117,7 +117,7 @@ pub(crate) fn wait_for_end(pidfd: &OwnedFd, timeout_ms: u32) -> io::Result<bool>
 }
 
 /// This boot's id; empty where the kernel shows none, and then start times alone decide.
-fn boot_id() -> &'static str {
+pub fn boot_id() -> &'static str {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
     BOOT_ID.get_or_init(|| {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

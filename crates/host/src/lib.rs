@@ -2,12 +2,24 @@
 //! rung; none of them knows a rule of scheduling or landing.
 
 pub mod clock;
+pub mod containment;
+pub mod content;
+pub mod disk;
 pub mod durable;
+pub mod facility;
 pub mod git;
 pub mod identity;
+pub mod idle;
 pub mod lock;
+pub mod measure;
+pub mod output;
+mod plain;
 pub mod pool;
 mod procfs;
+pub mod redact;
+pub mod session;
 pub mod shell;
 pub mod socket;
+pub mod system;
+mod watch;
 pub mod worker;

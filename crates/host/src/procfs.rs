@@ -1,7 +1,8 @@
-//! What `/proc` tells about processes. Knows the layout of `stat` and `status`; unaware of workers and of
-//! what anybody does with a process. Linux only; the border behind which another system would go.
+//! What `/proc` tells about processes. Knows the layout of its files; unaware of workers and of what anybody does
+//! with a process. Linux only; the border behind which another system would go.
 
 use std::fs;
+use std::path::Path;
 
 /// One line of `/proc/PID/stat`, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +12,9 @@ pub(crate) struct Stat {
     pub(crate) state: char,
     pub(crate) parent: i32,
     pub(crate) session: i32,
-    /// User and system time of children that were waited for, in ticks of 10 ms.
-    pub(crate) children_ticks: u64,
+    /// User and system time of its own and of its children that were waited for, in ticks of 10 ms.
+    pub(crate) ticks: u64,
+    pub(crate) threads: u64,
     /// Ticks from boot to start. With the pid it names one process of this boot.
     pub(crate) start_time: u64,
 }
@@ -46,7 +48,8 @@ fn parse(line: &str) -> Option<Stat> {
         state: field(3)?.chars().next()?,
         parent: field(4)?.parse().ok()?,
         session: field(6)?.parse().ok()?,
-        children_ticks: number(16)?.saturating_add(number(17)?),
+        ticks: (14..=17).map(number).try_fold(0_u64, |sum, ticks| Some(sum.saturating_add(ticks?)))?,
+        threads: number(20)?,
         start_time: number(22)?,
     })
 }
@@ -59,12 +62,95 @@ pub(crate) fn all() -> Vec<Stat> {
     pids.filter_map(Stat::of).collect()
 }
 
-/// The most memory that a living process has held at once, in bytes. `None` once it has ended.
-pub(crate) fn rss_peak_bytes(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The children of a process, of whichever thread of it; `None` when it has ended, or the kernel shows none
+/// (it is built without `CONFIG_PROC_CHILDREN`).
+pub(crate) fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    let mut is_told = false;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        // A thread may end meanwhile; its children are its process's.
+        if let Ok(text) = fs::read_to_string(task.path().join("children")) {
+            is_told = true;
+            found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+    }
+    is_told.then_some(found)
+}
+
+/// What one process holds in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// Its own, which no file and no other process shares.
+    pub(crate) private_bytes: u64,
+    /// Pages of files and shared memory that it has mapped.
+    pub(crate) shared_bytes: u64,
+}
+
+/// `None` once it has ended.
+pub(crate) fn resident(pid: i32) -> Option<Resident> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut fields = statm.split_ascii_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
+    let (all, shared) = (fields.next()?, fields.next()?);
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    Some(Resident {
+        private_bytes: all.saturating_sub(shared).saturating_mul(page),
+        shared_bytes: shared.saturating_mul(page),
+    })
+}
+
+/// Memory with each shared page counted in parts, so that sums over processes are right. It makes the kernel walk
+/// page tables: for confirming, not for watching.
+pub(crate) fn proportional_bytes(pid: i32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    kib_of(&rollup, "Pss:")
+}
+
+fn kib_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib.saturating_mul(1024))
+}
+
+/// How many descriptors a process has open. `None` when it has ended or is another user's.
+pub(crate) fn open_files(pid: i32) -> Option<u64> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
+}
+
+/// What went through read and write calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Io {
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
+    pub(crate) operations: u64,
+}
+
+impl Io {
+    /// Of this process's children that were waited for, and of theirs: what is told of the whole process less what
+    /// is told of this thread, in a process that has no other. Zeroes where the kernel keeps no such account.
+    pub(crate) fn of_children() -> Io {
+        Io::read(Path::new("/proc/self/io")).since(&Io::read(Path::new("/proc/thread-self/io")))
+    }
+
+    fn read(path: &Path) -> Io {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        Io {
+            read_bytes: number("rchar:"),
+            written_bytes: number("wchar:"),
+            operations: number("syscr:").saturating_add(number("syscw:")),
+        }
+    }
+
+    pub(crate) fn since(&self, before: &Io) -> Io {
+        Io {
+            read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+            operations: self.operations.saturating_sub(before.operations),
+        }
+    }
 }
 
 /// Whether a process was started with exactly this `NAME=value` in its environment. `false` when it cannot
@@ -82,10 +168,20 @@ mod tests {
     fn a_name_full_of_traps_does_not_shift_the_fields() {
         let line = "42 (a) R 1 (b) S 7 42 9 0 -1 4194304 1 2 3 4 5 6 70 80 20 0 1 0 987654 1 2\n";
         let expected =
-            Stat { pid: 42, state: 'S', parent: 7, session: 9, children_ticks: 150, start_time: 987_654 };
+            Stat { pid: 42, state: 'S', parent: 7, session: 9, ticks: 161, threads: 1, start_time: 987_654 };
         assert_eq!(parse(line), Some(expected));
         for broken in ["", "42", "42 (a", "42 (a) S", "x (a) S 1 1 1"] {
             assert_eq!(parse(broken), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn the_own_process_is_told_of_and_one_that_is_none_is_not() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let resident = resident(own).unwrap();
+        assert!(resident.private_bytes > 0 && resident.shared_bytes > 0, "{resident:?}");
+        assert!(proportional_bytes(own).is_none_or(|bytes| bytes > 0));
+        assert!(open_files(own).unwrap() >= 3);
+        assert_eq!((children(-1), super::resident(-1), open_files(-1)), (None, None, None));
     }
 }

@@ -40,8 +40,8 @@ fn one_that_ignores_sigterm_is_gone_after_limit_and_grace() {
     let mut assignment = bench.script("1.1", "trap '' TERM; echo before; while :; do sleep 1; done");
     (assignment.timeout_ms, assignment.grace_ms) = (300, 200);
     let record = daemon.run(&assignment);
-    assert_eq!(record.end, End::TimedOut);
-    assert!((500..2_500).contains(&record.wall_ms), "{}", record.wall_ms);
+    assert_eq!(record.end, End::TimedOut { stalled: false });
+    assert!((500..2_500).contains(&record.usage.wall_ms), "{}", record.usage.wall_ms);
     assert_eq!(fs::read_to_string(assignment.folder.join("stdout")).unwrap(), "before\n");
 }
 
@@ -53,8 +53,8 @@ fn one_that_has_stopped_itself_is_gone_after_its_limit_too() {
     let mut assignment = bench.script("1.1", "kill -STOP $$");
     (assignment.timeout_ms, assignment.grace_ms) = (300, 30_000);
     let record = daemon.run(&assignment);
-    assert_eq!(record.end, End::TimedOut);
-    assert!(record.wall_ms < 10_000, "{}", record.wall_ms);
+    assert_eq!(record.end, End::TimedOut { stalled: false });
+    assert!(record.usage.wall_ms < 10_000, "{}", record.usage.wall_ms);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_stop_gives_grace_and_a_kill_gives_none() {
         daemon.pool.stop(key, kill);
         let record = daemon.record_of(key);
         assert_eq!(record.end, End::Stopped);
-        assert!(record.wall_ms < 10_000, "{}", record.wall_ms);
+        assert!(record.usage.wall_ms < 10_000, "{}", record.usage.wall_ms);
         assert_eq!(fs::read_to_string(assignment.folder.join("stdout")).unwrap(), said, "{key}");
     }
 }
@@ -116,7 +116,7 @@ fn a_kill_cuts_the_grace_of_an_earlier_stop_short() {
     daemon.pool.stop("1.1", true);
     let record = daemon.record_of("1.1");
     assert_eq!(record.end, End::Stopped);
-    assert!(record.wall_ms < 20_000, "{}", record.wall_ms);
+    assert!(record.usage.wall_ms < 20_000, "{}", record.usage.wall_ms);
 }
 
 #[test]
@@ -213,15 +213,15 @@ fn cpu_time_and_memory_are_those_of_this_assignment() {
     let daemon = bench.open(1);
     let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
     let first = daemon.run(&bench.script("1.1", &format!("sh -c '{busy}'; true")));
-    assert!(first.cpu_ms >= 20, "{first:?}");
+    assert!(first.usage.cpu_ms >= 20, "{first:?}");
     let second = daemon.run(&bench.script("1.2", "true"));
-    assert!(second.cpu_ms < first.cpu_ms, "{second:?}");
+    assert!(second.usage.cpu_ms < first.usage.cpu_ms, "{second:?}");
     let fifo = bench.fifo("ready");
     daemon.pool.run(bench.script("1.3", &format!("echo $$ > {}; sleep 1000; true", fifo.display()))).unwrap();
     worker_support::pids_from(&fifo);
     daemon.pool.stop("1.3", false);
     let third = daemon.record_of("1.3");
-    assert!(third.rss_max_bytes.is_some_and(|bytes| bytes > 100_000), "{third:?}");
+    assert!(third.usage.memory_peak_bytes.is_some_and(|bytes| bytes > 100_000), "{third:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn thirty_assignments_on_eight_workers_all_end_rightly() {
                     daemon.pool.run(assignment.clone()).unwrap();
                 }
             }
-            WorkerEvent::Started { .. } | WorkerEvent::Alive { .. } => {}
+            WorkerEvent::Started { .. } | WorkerEvent::Alive { .. } | WorkerEvent::NearDeadline { .. } => {}
             WorkerEvent::Lost { key, detail } => panic!("{key}: {detail}"),
         }
     }
@@ -136,8 +136,8 @@ fn closing_without_leaving_ends_what_runs() {
 fn one_that_was_stopped_before_it_had_a_worker_never_runs() {
     let bench = Bench::new();
     // Warm workers are none, and this one takes its time to say hello.
-    let slow =
-        vec!["/bin/sh".into(), "-c".into(), "sleep 0.3; exec \"$0\" \"$@\"".into(), program().remove(0)];
+    let slow = vec!["/bin/sh".into(), "-c".into(), "sleep 0.3; exec \"$0\" \"$@\"".into()];
+    let slow = slow.into_iter().chain(program()).collect();
     let daemon = bench.open_with(slow, 0);
     let assignment = bench.script("1.1", "touch $FOLDER/ran");
     daemon.pool.run(assignment.clone()).unwrap();

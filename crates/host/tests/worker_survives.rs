@@ -70,7 +70,7 @@ fn a_limit_holds_while_no_daemon_lives() {
     let agent = pids_from(&ready).remove(0);
     drop(first);
     assert!(agent.wait_for_end(30_000).unwrap());
-    assert_eq!(bench.open(0).end_of(&assignment), End::TimedOut);
+    assert_eq!(bench.open(0).end_of(&assignment), End::TimedOut { stalled: false });
 }
 
 #[test]
@@ -86,6 +86,29 @@ fn a_stop_reaches_an_agent_that_is_still_to_be_adopted() {
     second.pool.run(assignment).unwrap();
     second.pool.stop("1.1", false);
     assert_eq!(second.record_of("1.1").end, End::Stopped);
+}
+
+#[test]
+fn an_agent_that_is_found_again_keeps_the_grace_that_it_was_given() {
+    let bench = Bench::new();
+    let ready = bench.fifo("ready");
+    let command = format!(
+        "trap 'sleep 2.5; echo saved; exit 7' TERM; echo $$ > {}; while :; do sleep 0.05; done",
+        ready.display()
+    );
+    let mut assignment = bench.script("1.1", &command);
+    assignment.grace_ms = 20_000;
+    let first = bench.open(1);
+    first.pool.run(assignment.clone()).unwrap();
+    pids_from(&ready);
+    drop(first);
+    // Who finds it again knows only its folder.
+    (assignment.grace_ms, assignment.timeout_ms) = (0, 0);
+    let second = bench.open(0);
+    second.pool.run(assignment.clone()).unwrap();
+    second.pool.stop("1.1", false);
+    assert_eq!(second.record_of("1.1").end, End::Stopped);
+    assert_eq!(fs::read_to_string(assignment.folder.join("stdout")).unwrap(), "saved\n");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn nothing_is_alive_once_the_end_is_told() {
             let record = daemon.record_of(&key);
             let expected = match ending {
                 "exit" => End::Exited { code: 3 },
-                "timeout" => End::TimedOut,
+                "timeout" => End::TimedOut { stalled: false },
                 _ => End::Stopped,
             };
             assert_eq!(record.end, expected, "{habit} {ending}");

@@ -23,6 +23,7 @@ pub(crate) enum End {
     Passes,
     Fails,
     Hangs,
+    Stalls,
     OverLimit,
     /// Its worker dies with it and leaves no record; `is_noticed` at once or by its lease.
     Vanishes {
@@ -61,6 +62,7 @@ impl Plan {
             match chance.below(12) {
                 0..=2 => End::Fails,
                 3 => End::Hangs,
+                4 if chance.thousandths(500) => End::Stalls,
                 4 => End::OverLimit,
                 5 => End::Vanishes { is_noticed: true },
                 6 | 7 => End::Vanishes { is_noticed: false },

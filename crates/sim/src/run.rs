@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ropewalk_core::command::{AddTasks, Command, ImportPrd, Place};
+use ropewalk_core::command::{AddTasks, AtStop, Command, FromCheckpoint, ImportPrd, Place};
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{Event, ReplyTo};
 use ropewalk_core::id::{BranchName, PrdNumber, ProjectId, TaskId};
@@ -134,8 +134,15 @@ struct History {
 /// A person's intent; what it names is chosen when its time has come.
 #[derive(Clone, Debug)]
 enum Asked {
-    Import { draft: usize, edited: bool, approve: bool, trust_passes: bool },
+    Import {
+        draft: usize,
+        edited: bool,
+        approve: bool,
+        trust_passes: bool,
+    },
     Something,
+    /// There is room on the disk again.
+    Room,
 }
 
 impl History {
@@ -305,7 +312,7 @@ impl History {
             top: format!("/home/user/project-{number}"),
             common_dir: format!("/home/user/project-{number}/.git"),
             base: BranchName::new("main").expect("a plain branch"),
-            settings,
+            settings: Box::new(settings),
         }
     }
 
@@ -331,7 +338,7 @@ impl History {
             if parked.is_empty() {
                 break;
             }
-            let commands = parked.into_iter().map(|task| Command::Retry { task }).collect();
+            let commands = parked.into_iter().map(|task| Command::Retry { task, from: None }).collect();
             self.turn(commands, Vec::new())?;
         }
         self.drain()?;
@@ -377,7 +384,7 @@ impl History {
             let asked = entry.remove();
             commands.extend(self.command(asked));
         }
-        let is_stop = commands.contains(&Command::Stop);
+        let is_stop = commands.iter().any(|command| matches!(command, Command::Stop { .. }));
         self.turn(commands, events)?;
         if is_stop && self.engine.is_stopping() {
             return self.stop();
@@ -499,6 +506,10 @@ impl History {
                 Some(self.import(draft, edited, approve, trust_passes))
             }
             Asked::Something => self.something(),
+            Asked::Room => {
+                self.world.room(None);
+                None
+            }
         }
     }
 
@@ -545,7 +556,8 @@ impl History {
                 let count = self.chance.between(1, 3);
                 Some(Command::Cancel { tasks: (0..count).filter_map(|_| self.any_task()).collect() })
             }
-            4..=8 => Some(Command::Retry { task: self.any_task()? }),
+            4..=7 => Some(Command::Retry { task: self.any_task()?, from: None }),
+            8 => Some(Command::Retry { task: self.any_task()?, from: Some(FromCheckpoint::Latest) }),
             9 | 10 => Some(Command::Approve { prd: self.any_prd()? }),
             11 if self.chance.thousandths(300) => {
                 Some(Command::Abandon { prd: self.any_prd()?, reason: "no more".into() })
@@ -584,7 +596,21 @@ impl History {
                 self.stranger();
                 None
             }
-            _ => Some(Command::Stop),
+            22 if self.chance.thousandths(600) => Some(Command::Checkpoint { task: self.any_task()? }),
+            22 => {
+                // Somebody makes room again in the end.
+                let is_full = self.chance.thousandths(500);
+                if is_full {
+                    self.ask(90_000, Asked::Room);
+                }
+                self.world.room(is_full.then(|| "the disk is full".to_owned()));
+                None
+            }
+            _ => {
+                let grace_ms = *self.chance.pick(&[0, 500, 45_000])?;
+                let then = if self.chance.thousandths(500) { AtStop::End } else { AtStop::Leave };
+                Some(Command::Stop { grace_ms, then })
+            }
         }
     }
 

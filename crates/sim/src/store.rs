@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ropewalk_core::attempt::Attempt;
 use ropewalk_core::candidate::{Candidate, CandidateState};
 use ropewalk_core::change::{Change, Note, TaskMoved};
+use ropewalk_core::checkpoint::Checkpoint;
 use ropewalk_core::id::{AttemptId, AttemptNumber, PrdKey, PrdNumber, ProjectId, StoryId, TaskId};
 use ropewalk_core::port::{NoteFilter, PrdFilter, Read, Snapshot, Store, StoreError, TaskFilter};
 use ropewalk_core::row::{Prd, PrdContent, PrdState, Progress, Project, Story};
+use ropewalk_core::sample::Sample;
 use ropewalk_core::search::Query;
 use ropewalk_core::task::{Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
@@ -43,6 +45,8 @@ pub(crate) struct Rows {
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) candidates: BTreeMap<AttemptId, Candidate>,
+    pub(crate) checkpoints: BTreeMap<(AttemptId, u32), Checkpoint>,
+    pub(crate) samples: BTreeMap<Time, Sample>,
     notes: Vec<Note>,
     last_time: Time,
 }
@@ -128,7 +132,16 @@ impl Rows {
                         return Err(refused(format!("PRD {}", prd.number), "it is not stored"));
                     }
                 }
-                Change::ProjectPut(_) | Change::StoryRemoved { .. } | Change::Noted(_) => {}
+                Change::CheckpointPut { checkpoint, .. } => {
+                    let of = checkpoint.attempt;
+                    self.has_task(&coming, of.task, || format!("checkpoint of attempt {of}"))?;
+                }
+                Change::ProjectPut(_)
+                | Change::StoryRemoved { .. }
+                | Change::CheckpointsForgotten { .. }
+                | Change::SampleAdded(_)
+                | Change::SamplesForgotten(_)
+                | Change::Noted(_) => {}
             }
         }
         Ok(())
@@ -196,6 +209,20 @@ impl Rows {
             Change::CandidatePut(candidate) => {
                 self.candidates.insert(candidate.id, (**candidate).clone());
             }
+            Change::CheckpointPut { checkpoint, kept } => {
+                let task = checkpoint.attempt.task;
+                self.checkpoints.insert((checkpoint.attempt, checkpoint.number), (**checkpoint).clone());
+                let own: Vec<_> =
+                    self.checkpoints.keys().filter(|(of, _)| of.task == task).copied().collect();
+                for old in own.iter().rev().skip(*kept as usize) {
+                    self.checkpoints.remove(old);
+                }
+            }
+            Change::CheckpointsForgotten { before } => self.checkpoints.retain(|_, row| row.at >= *before),
+            Change::SampleAdded(sample) => {
+                self.samples.insert(sample.at, **sample);
+            }
+            Change::SamplesForgotten(times) => times.iter().for_each(|time| _ = self.samples.remove(time)),
             Change::Noted(note) => self.notes.push(note.clone()),
         }
     }
@@ -205,6 +232,7 @@ impl Rows {
             task.version = moved.version;
             task.state = moved.state.clone();
             task.attempts = moved.attempts;
+            task.resume = moved.resume.clone();
             task.tally = moved.tally;
         }
     }
@@ -349,7 +377,12 @@ fn latest(change: &Change) -> Time {
             | CandidateState::Landing { .. } => candidate.queued_at,
         },
         Change::Noted(note) => note.at,
-        Change::StoryPut(_) | Change::StoryRemoved { .. } => Time::default(),
+        Change::CheckpointPut { checkpoint, .. } => checkpoint.at,
+        Change::SampleAdded(sample) => sample.at,
+        Change::StoryPut(_)
+        | Change::StoryRemoved { .. }
+        | Change::SamplesForgotten(_)
+        | Change::CheckpointsForgotten { .. } => Time::default(),
     }
 }
 
@@ -431,6 +464,14 @@ impl Read for SimStore {
 
     fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError> {
         Ok(self.rows().attempts.range(of_task(task)).map(|(_, row)| row.clone()).collect())
+    }
+
+    fn checkpoints(&self, task: TaskId) -> Result<Vec<Checkpoint>, StoreError> {
+        Ok(self.rows().checkpoints.values().filter(|row| row.attempt.task == task).cloned().collect())
+    }
+
+    fn samples(&self, since: Time, limit: usize) -> Result<Vec<Sample>, StoreError> {
+        Ok(self.rows().samples.range(since..).take(limit).map(|(_, row)| *row).collect())
     }
 
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_core::attempt::{Collected, Exit, ExitKind};
 use ropewalk_core::candidate::{CandidateState, MergedCommit, Source};
+use ropewalk_core::checkpoint::{CheckpointFacts, CheckpointWhy};
 use ropewalk_core::command::Answer;
 use ropewalk_core::effect::Effect;
 use ropewalk_core::event::{BranchResult, CheckResult, Event, LandResult, MergeResult, ReplyTo};
 use ropewalk_core::id::{AttemptId, AttemptNumber, BranchName, Oid, PrdNumber, ProjectId, TaskId};
 use ropewalk_core::port::World;
+use ropewalk_core::resource::Resource;
 use ropewalk_core::row::PrdBranch;
 use ropewalk_core::task::{TaskKind, TaskState};
 use ropewalk_core::time::Time;
@@ -257,7 +259,7 @@ impl SimWorld {
         let start = worker.start.clone();
         match worker.state.clone() {
             WorkerState::Preparing => {}
-            WorkerState::Running => self.tell(Event::AttemptStarted { attempt: id, start }),
+            WorkerState::Running => self.tell(started(id, start)),
             WorkerState::Ended(exit) => self.tell(Event::AttemptExited { attempt: id, exit }),
             WorkerState::Gone => {
                 let exit = exit(ExitKind::Lost);
@@ -321,12 +323,13 @@ impl SimWorld {
         }
         worker.state = WorkerState::Running;
         worker.start = start.clone();
-        self.tell(Event::AttemptStarted { attempt: id, start });
+        self.tell(started(id, start));
         self.after(BEAT_MS, Happening::Beats { attempt: id });
         let (ms, kind) = match plan.end {
             End::Passes | End::ChangesNothing | End::LeavesUnfinished => (plan.work_ms, ExitKind::Success),
             End::Hangs => (TIMEOUT_MS, ExitKind::TimedOut),
-            End::OverLimit => (plan.work_ms, ExitKind::OverLimit),
+            End::Stalls => (plan.work_ms, ExitKind::Stalled),
+            End::OverLimit => (plan.work_ms, ExitKind::OverLimit(Resource::Memory)),
             End::Fails => (plan.work_ms, ExitKind::Failure),
             End::Vanishes { .. } => return self.after(plan.work_ms, Happening::Vanishes { attempt: id }),
             End::SetUpFault | End::CouldNotStart => return,
@@ -340,6 +343,9 @@ impl SimWorld {
         let task = rows.tasks.get(&id.task)?;
         if task.kind != TaskKind::Implement {
             return None;
+        }
+        if let Some(resume) = rows.attempts.get(&id).and_then(|attempt| attempt.resume.clone()) {
+            return Some(resume.commit);
         }
         let last = AttemptId { task: id.task, number: AttemptNumber(id.number.0 - 1) };
         if let Some(resume_at) = rows.candidates.get(&last).and_then(|c| c.resume_at.clone()) {
@@ -390,7 +396,9 @@ impl SimWorld {
                 let ms = self.chance.between(1, grace);
                 self.after(ms, Happening::Ends { attempt: id, kind: ExitKind::Stopped });
             }
-            WorkerState::Ended(_) | WorkerState::Gone => {}
+            // The machine does not wait for a worker that does not answer: it says that it is gone.
+            WorkerState::Gone => self.tell(Event::AttemptExited { attempt: id, exit: exit(ExitKind::Lost) }),
+            WorkerState::Ended(_) => {}
         }
     }
 
@@ -432,6 +440,24 @@ impl SimWorld {
             }
         };
         self.tell(Event::AttemptCollected { attempt: id, collected });
+    }
+
+    fn checkpoint(&mut self, id: AttemptId, why: CheckpointWhy, fault: bool) {
+        let Some(worker) = self.workers.get(&id).filter(|worker| worker.has_worktree) else { return };
+        let (start, plan) = (worker.start.clone(), worker.plan.clone());
+        let result = match start {
+            Some(start) if !fault => {
+                let commit = self.head(id, &start, &plan, true);
+                Ok(CheckpointFacts { commit, start, session: None, stdout_bytes: 1, stderr_bytes: 0 })
+            }
+            Some(_) | None => Err("simulated".to_owned()),
+        };
+        self.tell(Event::Checkpointed { attempt: id, why, result });
+    }
+
+    /// The disk fills up or is emptied.
+    pub(crate) fn room(&mut self, shortage: Option<String>) {
+        self.tell(Event::Room { shortage });
     }
 
     fn head(&mut self, id: AttemptId, start: &Oid, plan: &Plan, changed: bool) -> Oid {
@@ -496,6 +522,7 @@ impl SimWorld {
                 self.land(candidate, project, &target, &merged, follow.as_ref(), fault);
             }
             Effect::Collect { attempt } => self.collect(attempt),
+            Effect::Checkpoint { attempt, why } => self.checkpoint(attempt, why, fault),
             Effect::Start { .. }
             | Effect::Stop { .. }
             | Effect::Release { .. }
@@ -640,6 +667,10 @@ impl World for SimWorld {
     }
 }
 
+fn started(attempt: AttemptId, start: Option<Oid>) -> Event {
+    Event::AttemptStarted { attempt, start, rung: None }
+}
+
 fn exit(kind: ExitKind) -> Exit {
-    Exit { kind, detail: format!("{kind:?}"), tail: "the last line".into() }
+    Exit { tail: "the last line".into(), ..Exit::new(kind, format!("{kind:?}")) }
 }

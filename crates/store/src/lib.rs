@@ -8,4 +8,4 @@ mod document;
 mod sqlite;
 
 pub use document::{Document, STORY_TITLES_BYTES_MAX};
-pub use sqlite::{SqliteReader, SqliteStore, WriteCounts};
+pub use sqlite::{SqliteReader, SqliteStore, WriteCounts, sqlite_version};

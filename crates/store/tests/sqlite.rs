@@ -33,6 +33,7 @@ fn task(id: u64) -> Task {
         state: TaskState::Blocked,
         attempts: 0,
         tally: Tally::default(),
+        resume: None,
         version: 1,
         settings: Settings::default(),
         depends_on: Vec::new(),
@@ -46,7 +47,8 @@ fn put(task: Task) -> Change {
 
 fn moved(task: u64, version: u64) -> Change {
     let state = TaskState::Leased { since: Time(1) };
-    Change::TaskMoved(TaskMoved { task: TaskId(task), version, state, attempts: 0, tally: Tally::default() })
+    let (tally, resume) = (Tally::default(), None);
+    Change::TaskMoved(TaskMoved { task: TaskId(task), version, state, attempts: 0, tally, resume })
 }
 
 fn noted(text: String) -> Change {

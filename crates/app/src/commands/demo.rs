@@ -11,7 +11,7 @@ use ropewalk_host::{git, shell};
 use serde_json::json;
 
 use super::{prd, run};
-use crate::cli::{Demo, Run, Set};
+use crate::cli::{AtStop, Demo, Run, Set};
 use crate::config;
 use crate::failure::{Failure, WAITS_FOR_PERSON};
 use crate::out::Out;
@@ -45,6 +45,10 @@ pub(crate) fn demo(demo: &Demo, out: &Out) -> Result<u8, Failure> {
         workers: Some("4".into()),
         id: None,
         trust_passes: false,
+        detach: false,
+        attach: false,
+        at_stop: AtStop::default(),
+        detached: false,
     };
     let (imported, board) = run::execute(&place, &run, out)?;
     if board.is_none() {

@@ -1,26 +1,35 @@
-//! `logs`: what an attempt printed, as it is in its file.
+//! `logs`: what an attempt printed, in whatever form it is stored, while it runs and after.
 
-use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Read, Write};
+mod since;
+mod view;
+
+use std::io::IsTerminal;
 use std::path::Path;
 
-use ropewalk_daemon::api::Request;
+use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::session::Session;
+use ropewalk_host::clock::wall_ms;
+use ropewalk_host::durable::FileError;
+use ropewalk_host::output::follow::{Follower, Progress};
+use ropewalk_host::output::index::Index;
+use ropewalk_host::output::stored::{PIECE_BYTES, Piece};
+use ropewalk_host::output::{Stored, Stream};
 
-use super::task::view;
+use self::view::{Page, View};
+use super::task::view as task_view;
 use crate::cli::Logs;
 use crate::failure::Failure;
-use crate::out::{Out, inert};
+use crate::out::Out;
 use crate::place::Place;
 
-/// How long to wait for the engine's news before looking at the file again. Its growth is no news to the
-/// engine, which stays out of the output's way.
-const LOOK_AGAIN_MS: u64 = 250;
+/// How long an engine may keep us waiting for news of an attempt that no worker has taken yet.
+const NEWS_WAIT_MS: u64 = 30_000;
 
 pub(crate) fn logs(logs: &Logs, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
+    let since_ms = logs.since.as_deref().map(|text| since::instant(text, wall_ms())).transpose()?;
     let mut session = Session::open(&place.home)?;
-    let task = view(&mut session, &place, &logs.name.id)?;
+    let task = task_view(&mut session, &place, &logs.name.id)?;
     let id = task.line.id;
     let number = logs.attempt.or_else(|| task.attempts_made.last().map(|attempt| attempt.id.number.0));
     let Some(number) = number else {
@@ -30,113 +39,148 @@ pub(crate) fn logs(logs: &Logs, out: &Out) -> Result<u8, Failure> {
     if !task.attempts_made.iter().any(|attempt| attempt.id.number.0 == number) {
         return Err(Failure::not_found(format!("task {id} has no attempt {number}")));
     }
-    let stream = if logs.stderr { "stderr" } else { "stdout" };
-    let path = place.home.join("attempts").join(format!("{id}.{number}")).join(stream);
+    let stream = if logs.stderr { Stream::Stderr } else { Stream::Stdout };
+    let folder = place.home.join("attempts").join(format!("{id}.{number}"));
+    let mut reading = Reading { stored: Stored::open(&folder, stream).map_err(unreadable)?, at: 0 };
+    reading.at = begin(&mut reading.stored, &folder, stream, logs, since_ms).map_err(unreadable)?;
+    let live = Live { id: id.to_string(), number, folder: &folder, stream };
+    let grep = logs.grep.as_deref().map(str::as_bytes);
     if out.is_json() {
-        return json(&path, id.0, number, stream, out);
+        if logs.follow {
+            // The one value can only be given once there is all of it.
+            live.follow(&mut session, &place, &mut reading, |_| Ok(()))?;
+        }
+        let page = Page::read(&mut reading, grep)?;
+        let mut value = serde_json::json!({
+            "task": id.0, "attempt": number, "stream": stream.name(), "folder": folder,
+        });
+        page.add_to(&mut value);
+        out.json(&value);
+        return Ok(0);
     }
-    let mut file = open(&path)?;
-    let mut rest = copy(&mut file, &[])?;
-    let mut seen = 0;
-    // Looked at before the last copy: what is written before the end is printed for sure.
-    loop {
-        if !logs.follow {
-            break;
-        }
-        let is_live = is_live(&mut session, &place, &id.to_string(), number)?;
-        if file.is_none() {
-            file = open(&path)?;
-        }
-        rest = copy(&mut file, &rest)?;
-        if !is_live {
-            break;
-        }
-        if let Ok(ropewalk_daemon::api::Response::Board(board)) =
-            session.ask(None, Request::Watch { seen, timeout_ms: LOOK_AGAIN_MS })
-        {
-            // Only the waiting matters: news of others must not make us spin.
-            seen = board.pulse.max(seen);
-        }
+    let mut view = View::new(grep, std::io::stdout().is_terminal());
+    if logs.follow {
+        live.follow(&mut session, &place, &mut reading, |reading| reading.show_rest(|news| view.show(news)))?;
+    } else {
+        reading.show_rest(|news| view.show(news))?;
     }
-    flush(&rest);
+    view.finish();
     Ok(0)
 }
 
-fn is_live(session: &mut Session, place: &Place, name: &str, number: u32) -> Result<bool, Failure> {
-    if !session.has_engine() {
-        return Ok(false);
-    }
-    // An engine that ends while we follow it leaves nothing to follow.
-    let Ok(task) = view(session, place, name) else { return Ok(false) };
-    let attempt = task.attempts_made.iter().find(|attempt| attempt.id.number.0 == number);
-    Ok(attempt.is_some_and(|attempt| attempt.outcome.is_none()))
+fn unreadable(error: FileError) -> Failure {
+    Failure::broken(format!("the output cannot be read: {error}"))
 }
 
-fn open(path: &Path) -> Result<Option<File>, Failure> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::broken(format!("{} cannot be read: {error}", path.display()))),
+/// The latest of the beginnings that were asked for.
+fn begin(
+    stored: &mut Stored,
+    folder: &Path,
+    stream: Stream,
+    logs: &Logs,
+    since_ms: Option<i64>,
+) -> Result<u64, FileError> {
+    let mut at = logs.offset.unwrap_or(0);
+    if let Some(since_ms) = since_ms {
+        let offset = Index::read(folder, stream)?.offset_at(since_ms);
+        at = at.max(stored.line_start(offset)?);
     }
+    if let Some(lines) = logs.tail {
+        at = at.max(stored.tail_offset(lines)?);
+    }
+    Ok(at)
 }
 
-/// Copies what has come since the last time. To a pipe byte for byte; to a terminal harmless, in whole lines:
-/// what follows the last line's end is given back for the next time.
-fn copy(file: &mut Option<File>, before: &[u8]) -> Result<Vec<u8>, Failure> {
-    let Some(file) = file else { return Ok(before.to_vec()) };
-    let mut stdout = std::io::stdout().lock();
-    let broken = |error: std::io::Error| Failure::broken(format!("the output cannot be read: {error}"));
-    if !stdout.is_terminal() {
-        return match std::io::copy(file, &mut stdout) {
-            Ok(_) => Ok(Vec::new()),
-            // Whoever reads has enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(error) => Err(broken(error)),
-        };
+/// A stream that is read from an offset on.
+struct Reading {
+    stored: Stored,
+    at: u64,
+}
+
+/// What comes next of it.
+enum News<'a> {
+    Bytes(&'a [u8]),
+    /// So many bytes were not kept.
+    Hole(u64),
+}
+
+impl Reading {
+    /// Shows all that there is by now.
+    fn show_rest(&mut self, mut show: impl FnMut(News<'_>)) -> Result<(), Failure> {
+        let mut buffer = vec![0; PIECE_BYTES];
+        while self.step(&mut buffer, &mut show)? {}
+        Ok(())
     }
-    let mut rest = before.to_vec();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let count = file.read(&mut chunk).map_err(broken)?;
-        if count == 0 {
-            return Ok(rest);
+
+    /// Shows the next piece; `false`: there is none now.
+    fn step(&mut self, buffer: &mut [u8], show: &mut impl FnMut(News<'_>)) -> Result<bool, Failure> {
+        match self.stored.read_at(self.at, buffer).map_err(unreadable)? {
+            Piece::End => return Ok(false),
+            Piece::Bytes(count) => {
+                self.at += count as u64;
+                show(News::Bytes(&buffer[..count]));
+            }
+            Piece::Hole(hole) => {
+                self.at = hole.end;
+                show(News::Hole(hole.end - hole.start));
+            }
         }
-        rest.extend_from_slice(&chunk[..count]);
-        let end = match rest.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
-            None if rest.len() > LINE_BYTES_MAX => rest.len(),
-            None => continue,
-        };
-        let text = inert(&String::from_utf8_lossy(&rest[..end]));
-        let _ = stdout.write_all(text.as_bytes());
-        rest.drain(..end);
+        Ok(true)
     }
 }
 
-/// One read: large enough that a gigabyte takes few calls, small enough to hold.
-const CHUNK_BYTES: usize = 64 << 10;
-/// A line longer than this is shown in pieces.
-const LINE_BYTES_MAX: usize = 64 << 10;
-
-fn flush(rest: &[u8]) {
-    if !rest.is_empty() {
-        let _ = writeln!(std::io::stdout().lock(), "{}", inert(&String::from_utf8_lossy(rest)));
-    }
+/// An attempt that may still run.
+struct Live<'a> {
+    id: String,
+    number: u32,
+    folder: &'a Path,
+    stream: Stream,
 }
 
-/// Bytes of output that go into one JSON value: more belongs into a pipe.
-const JSON_BYTES_MAX: u64 = 16 << 20;
-
-fn json(path: &Path, task: u64, attempt: u32, stream: &str, out: &Out) -> Result<u8, Failure> {
-    let mut bytes = Vec::new();
-    if let Some(file) = open(path)? {
-        file.take(JSON_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::broken(format!("{} cannot be read: {error}", path.display())))?;
+impl Live<'_> {
+    /// Calls `more` whenever more may have come, the last time after the attempt's end.
+    fn follow(
+        &self,
+        session: &mut Session,
+        place: &Place,
+        reading: &mut Reading,
+        mut more: impl FnMut(&mut Reading) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut follower = Follower::new(self.folder);
+        let mut seen = 0;
+        loop {
+            if reading.stored.is_absent() {
+                reading.stored = Stored::open(self.folder, self.stream).map_err(unreadable)?;
+            }
+            // Asked before the reading: what is written before the end is shown for sure.
+            let progress = match follower.look(&reading.stored) {
+                Progress::NotBegun if !self.is_unfinished(session, place) => Progress::Over,
+                progress => progress,
+            };
+            if progress == Progress::Over && reading.stored.is_absent() {
+                reading.stored = Stored::open(self.folder, self.stream).map_err(unreadable)?;
+            }
+            more(reading)?;
+            match progress {
+                Progress::Over => return Ok(()),
+                Progress::Running => follower.wait(),
+                // Its start is news to the engine, and so is that it will not start.
+                Progress::NotBegun => {
+                    let request = Request::Watch { seen, timeout_ms: NEWS_WAIT_MS };
+                    if let Ok(Response::Board(board)) = session.ask(None, request) {
+                        seen = board.pulse.max(seen);
+                    }
+                }
+            }
+        }
     }
-    let is_cut = bytes.len() as u64 > JSON_BYTES_MAX;
-    bytes.truncate(JSON_BYTES_MAX as usize);
-    let text = String::from_utf8_lossy(&bytes);
-    out.json(&serde_json::json!({"task": task, "attempt": attempt, "stream": stream, "file": path, "text": text, "cut": is_cut}));
-    Ok(0)
+
+    fn is_unfinished(&self, session: &mut Session, place: &Place) -> bool {
+        // An engine that ends while we follow it leaves nothing to follow.
+        session.has_engine()
+            && task_view(session, place, &self.id).is_ok_and(|task| {
+                let attempt = task.attempts_made.iter().find(|attempt| attempt.id.number.0 == self.number);
+                attempt.is_some_and(|attempt| attempt.outcome.is_none())
+            })
+    }
 }

@@ -1,13 +1,18 @@
 //! One file per command; each asks, waits, shows.
 
+mod bench;
 mod config;
 mod demo;
+mod detach;
+mod doctor;
 mod generate;
 mod init;
 mod logs;
 mod prd;
 mod run;
 mod status;
+mod stop;
+mod system;
 mod task;
 pub(crate) mod watch;
 pub(crate) mod worker;
@@ -24,11 +29,15 @@ pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Command::Demo(demo) => demo::demo(demo, out),
         Command::Task(task) => task::task(task, out),
         Command::Prd(prd) => prd::prd(prd, out),
-        Command::Status => status::status(out),
+        Command::Status(how) => status::status(how, out),
+        Command::Stop(how) => stop::stop(how, out),
+        Command::Checkpoint(name) => task::checkpoint(&name.id, out),
         Command::Logs(logs) => logs::logs(logs, out),
         Command::Why(name) => task::why(&name.id, out),
         Command::Cancel(names) => task::cancel(&names.ids, out),
-        Command::Retry(name) => task::retry(&name.id, out),
+        Command::Retry(retry) => task::retry(retry, out),
+        Command::Doctor => doctor::doctor(out),
+        Command::Bench(command) => bench::bench(command, out),
         Command::Config(config) => config::config(config, out),
         Command::Completions { shell } => generate::completions(*shell, out),
         Command::Man { folder } => generate::man(folder, out),

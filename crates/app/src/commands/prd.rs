@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use ropewalk_core::command::{Done, Imported};
+use ropewalk_core::command::{AtStop, Command, Done, Imported};
 use ropewalk_core::id::TaskId;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::prd::{self, Source};
@@ -128,7 +128,9 @@ fn read_bounded(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
 
 fn import_file(place: &Place, import: &PrdImport, out: &Out) -> Result<u8, Failure> {
     place.repository()?;
-    place.check_base(&place.anchored(&place.config(&import.set, None)?))?;
+    let settings = place.anchored(&place.config(&import.set, None)?);
+    place.check_base(&settings)?;
+    place.check_secrets(&settings, out)?;
     let (id, trust_passes) = (import.id.clone(), import.trust_passes);
     let read = read_file(place, &import.file, &import.set, id, trust_passes, import.approve, out)?;
     let source = read.source.clone();
@@ -330,12 +332,13 @@ pub(crate) fn land_now(place: &Place, name: &str, partial: bool, out: &Out) -> R
         }
         Found::Free(lock) => {
             // An engine for this landing alone: no slots, nothing in focus.
-            let driver = Driver::begin_with(place.options(0, true)?, lock)?;
-            let interrupts = Interrupts::listen(stopper(driver.door()))?;
+            let config = place.config(&Set::default(), None)?;
+            let driver = Driver::begin_with(place.options(&config, 0, true)?, lock)?;
+            let interrupts = Interrupts::listen(stopper(driver.door(), (0, AtStop::Leave), out))?;
             let mut session = Session::here(driver.door())?;
             let landed = land_and_wait(&mut session, place, request, out, &interrupts);
             drop(session);
-            drop(driver.door().ask(ropewalk_core::command::Command::Stop));
+            drop(driver.door().ask(Command::Stop { grace_ms: 0, then: AtStop::Leave }));
             driver.join()?;
             landed?
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ropewalk_core::command::{Done, Imported};
+use ropewalk_core::command::{AtStop, Command, Done, Imported};
 use ropewalk_core::row::COLLECTION_KEY;
 use ropewalk_core::view::{Board, ParkLine, PrdLine, PrdView};
 use ropewalk_daemon::api::{Request, Response};
@@ -11,23 +11,45 @@ use ropewalk_daemon::driver::Driver;
 use ropewalk_daemon::session::{Found, Session, find};
 use serde_json::json;
 
-use super::prd;
+use super::stop::wish;
 use super::watch::{Interrupts, follow, stopper};
+use super::{detach, prd};
 use crate::cli::Run;
+use crate::config::Config;
 use crate::failure::{Failure, INTERRUPTED, WAITS_FOR_PERSON};
 use crate::out::{Out, inert};
 use crate::place::Place;
 
 pub(crate) fn run(run: &Run, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
-    let (imported, board) = execute(&place, run, out)?;
+    if run.attach {
+        return look_on(&place, out);
+    }
+    if run.detached {
+        detach::become_background();
+    }
+    let (imported, board) = match prepare(&place, run, out)? {
+        (_, import) if run.detach && matches!(find(&place.home)?, Found::Free(_)) => {
+            drop(import);
+            return detach::detach(&place, out);
+        }
+        (config, import) if run.detach => return hand_over(&place, import, &config, out),
+        (config, import) => execute_prepared(&place, run, &config, import, out)?,
+    };
     summary(&place, imported.as_ref(), board.as_ref(), out)
 }
 
 /// Runs to the end. What was imported, and the last look at the board; no board: it was interrupted.
 pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failure> {
+    let (config, import) = prepare(place, run, out)?;
+    execute_prepared(place, run, &config, import, out)
+}
+
+/// Reads all that this command brings.
+fn prepare(place: &Place, run: &Run, out: &Out) -> Result<(Config, Option<Import>), Failure> {
     let config = place.config(&run.set, run.workers.as_ref())?;
     // Everything that can be wrong is said before anything is stored or started.
+    place.check_secrets(&config.settings(), out)?;
     let import = match &run.file {
         Some(file) => {
             place.repository()?;
@@ -43,6 +65,16 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
             None
         }
     };
+    Ok((config, import))
+}
+
+fn execute_prepared(
+    place: &Place,
+    run: &Run,
+    config: &Config,
+    import: Option<Import>,
+    out: &Out,
+) -> Result<Ran, Failure> {
     loop {
         match find(&place.home)? {
             Found::Serving(session) => {
@@ -54,15 +86,17 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
                 }
             }
             Found::Free(lock) => {
-                let options = place.options(config.workers(), import.is_some())?;
+                let options = place.options(config, config.workers(), import.is_some())?;
                 let driver = Driver::begin_with(options, lock)?;
-                let interrupts = Interrupts::listen(stopper(driver.door()))?;
+                let interrupts =
+                    Interrupts::listen(stopper(driver.door(), wish(config.engine(), run.at_stop), out))?;
                 let mut session = Session::here(driver.door())?;
                 let ran =
                     drive(&mut session, place, import, config.workers(), driver.door(), out, &interrupts);
                 // Its reader must be gone when the store is closed, or the store's log stays behind.
                 drop(session);
-                drop(driver.door().ask(ropewalk_core::command::Command::Stop));
+                // At its rest nothing runs; what a fault of ours breaks off goes on alone.
+                drop(driver.door().ask(Command::Stop { grace_ms: 0, then: AtStop::Leave }));
                 driver.join()?;
                 return ran;
             }
@@ -78,8 +112,16 @@ fn refuse_overrides(run: &Run) -> Result<(), Failure> {
         ("--command", set.command.is_some()),
         ("--check", !set.checks.is_empty()),
         ("--timeout", set.timeout.is_some()),
+        ("--stall", set.stall.is_some()),
+        ("--memory", set.memory.is_some()),
+        ("--cpu-time", set.cpu_time.is_some()),
+        ("--processes", set.processes.is_some()),
+        ("--open-files", set.open_files.is_some()),
+        ("--file-size", set.file_size.is_some()),
+        ("--nice", set.nice.is_some()),
         ("--attempts", set.attempts.is_some()),
         ("--env", !set.env.is_empty()),
+        ("--secret", !set.secrets.is_empty()),
         ("--base", set.base.is_some()),
         ("--id", run.id.is_some()),
         ("--trust-passes", run.trust_passes),
@@ -139,6 +181,43 @@ fn drive(
     door.ask(ropewalk_core::command::Command::SetSlots { slots: workers })?;
     let board = follow(session, place, out, interrupts, |_, board| Ok(board.is_at_rest))?;
     Ok((imported, board))
+}
+
+/// Another process runs the engine: hand the PRD over, and leave it to it.
+fn hand_over(place: &Place, import: Option<Import>, config: &Config, out: &Out) -> Result<u8, Failure> {
+    let mut session = Session::open(&place.home)?;
+    if let Some(import) = import {
+        place.add_project(&mut session)?;
+        let imported = send(&mut session, place, import, out)?;
+        place.done(&mut session, Request::FocusAlso { prd: imported.key.to_string() })?;
+    } else {
+        place.done(&mut session, Request::Focus { on: None })?;
+    }
+    out.say("the engine that runs already has it; `ropewalk run --attach` looks on");
+    if out.is_json() {
+        out.json(&json!({"detached": true, "workers": config.workers()}));
+    }
+    Ok(0)
+}
+
+/// Looks on while an engine of another process works. Nothing is asked of it.
+fn look_on(place: &Place, out: &Out) -> Result<u8, Failure> {
+    let Some(mut session) = Session::connect(&place.home) else {
+        return Err(Failure::conflict("no engine is running").hint("ropewalk run"));
+    };
+    out.remark("Ctrl-C leaves it running");
+    let interrupts = Interrupts::listen(|| std::process::exit(i32::from(INTERRUPTED)))?;
+    let board =
+        follow(&mut session, place, out, &interrupts, |_, board| Ok(board.is_at_rest && board.slots > 0))?;
+    drop(session);
+    match board {
+        Some(board) => summary(place, None, Some(&board), out),
+        // It ended while we looked: what came of it stands in the store.
+        None => match place.ask(&mut Session::open(&place.home)?, Request::Board)? {
+            Response::Board(board) => summary(place, None, Some(&board), out),
+            response => Err(Failure::unexpected(&response)),
+        },
+    }
 }
 
 /// Another process runs the engine: hand the PRD over and look on until it has ended.
@@ -204,6 +283,9 @@ fn summary(
     };
     let Some(board) = board else {
         out.remark("stopped; the same command goes on where this one ended");
+        for line in left_at_work(place, &mut session)? {
+            out.remark(&inert(&format!("goes on alone: {line}")));
+        }
         if out.is_json() {
             out.json(&json!({"ended": "interrupted", "prd": prd}));
         }
@@ -232,6 +314,16 @@ fn summary(
         out.remark(&inert(&format!("{key} has no branch to land on: {fault}")));
     }
     Ok(if waits { WAITS_FOR_PERSON } else { 0 })
+}
+
+/// Attempts that were left to their workers.
+fn left_at_work(place: &Place, session: &mut Session) -> Result<Vec<String>, Failure> {
+    match place.ask(session, Request::Board)? {
+        Response::Board(board) => {
+            Ok(board.running.iter().map(|run| format!("{} attempt {}", run.name, run.attempt)).collect())
+        }
+        response => Err(Failure::unexpected(&response)),
+    }
 }
 
 fn words(prd: Option<&PrdView>, board: &Board, parked: &[&ParkLine], blocked: u32) -> String {

@@ -3,14 +3,19 @@
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::session::Session;
 
+use super::system;
+use crate::cli::Status;
 use crate::failure::Failure;
 use crate::out::{Out, inert};
 use crate::place::Place;
 use crate::table::{span, table};
 
-pub(crate) fn status(out: &Out) -> Result<u8, Failure> {
+pub(crate) fn status(how: &Status, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     let mut session = Session::open(&place.home)?;
+    if how.system {
+        return system::show(&place, &mut session, out);
+    }
     let board = match place.ask(&mut session, Request::Board)? {
         Response::Board(board) => *board,
         response => return Err(Failure::unexpected(&response)),
@@ -24,6 +29,9 @@ pub(crate) fn status(out: &Out) -> Result<u8, Failure> {
         true => "an engine is running",
         false => "no engine is running; `ropewalk run` starts it",
     });
+    if let Some(shortage) = &board.shortage {
+        out.say(&inert(&format!("no new work starts: {shortage}; make room, and it goes on by itself")));
+    }
     if !board.prds.is_empty() {
         let rows = board.prds.iter().map(|prd| {
             let p = &prd.progress;
@@ -53,7 +61,11 @@ pub(crate) fn status(out: &Out) -> Result<u8, Failure> {
                 run.name.clone(),
                 run.task.to_string(),
                 attempt,
-                run.state.clone(),
+                if run.is_near_deadline {
+                    format!("{}, near its deadline", run.state)
+                } else {
+                    run.state.clone()
+                },
                 span(run.age_ms),
                 run.title.clone(),
             ]

@@ -1,14 +1,18 @@
 //! `task`, `why`, `cancel`, `retry`.
 
-use ropewalk_core::view::TaskView;
+use ropewalk_core::command::FromCheckpoint;
+use ropewalk_core::disk::size;
+use ropewalk_core::resource::Usage;
+use ropewalk_core::view::{AttemptLine, TaskView};
 use ropewalk_daemon::api::{NewTasks, Request, Response};
 use ropewalk_daemon::session::Session;
 
 use super::prd::tell_done;
-use crate::cli::{Task, TaskAdd, TaskList};
+use crate::cli::{Retry, Task, TaskAdd, TaskList};
 use crate::failure::Failure;
 use crate::out::{Out, inert};
 use crate::place::Place;
+use crate::progress::clock;
 use crate::table::{span, table};
 
 pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
@@ -37,6 +41,7 @@ fn add(place: &Place, task: &TaskAdd, out: &Out) -> Result<u8, Failure> {
         }
     };
     place.check_agent(&place.anchored(&config))?;
+    place.check_secrets(&config.settings(), out)?;
     let mut session = Session::open(&place.home)?;
     let mut settings = place.overrides(&task.set)?;
     if place.common_dir().is_some() {
@@ -139,16 +144,53 @@ fn show(place: &Place, name: &str, out: &Out) -> Result<u8, Failure> {
             (_, None) | (None, _) => String::new(),
         };
         let candidate = attempt.candidate.clone().unwrap_or_default();
-        vec![attempt.id.number.to_string(), ended, took, candidate, attempt.detail.clone()]
+        let [cpu, memory, output] = used(attempt.usage.as_ref());
+        let number = attempt.id.number.to_string();
+        vec![number, ended, took, cpu, memory, output, candidate, attempt.detail.clone()]
     });
     if !task.attempts_made.is_empty() {
-        out.say(&table(&["attempt", "ended", "time", "candidate", "detail"], rows));
+        let headings = ["attempt", "ended", "time", "cpu", "memory", "output", "candidate", "detail"];
+        out.say(&table(&headings, rows));
+    }
+    for attempt in &task.attempts_made {
+        tell_more(attempt, out);
+    }
+    if !task.checkpoints.is_empty() {
+        let rows = task.checkpoints.iter().map(|checkpoint| {
+            let commit = checkpoint.commit.chars().take(12).collect();
+            let session = checkpoint.session.clone().unwrap_or_default();
+            vec![checkpoint.name.clone(), clock(checkpoint.at.0), checkpoint.why.clone(), commit, session]
+        });
+        out.say(&format!("\n{}", table(&["checkpoint", "at", "why", "commit", "session"], rows)));
     }
     if let Some(returned) = task.attempts_made.last().and_then(|attempt| attempt.returned.as_deref()) {
         out.say(&inert(&format!("\nits work was returned:\n{returned}\n")));
     }
     tell_why(&task, out);
     Ok(0)
+}
+
+/// What an attempt has used, for a table: CPU time, the most memory, output.
+fn used(usage: Option<&Usage>) -> [String; 3] {
+    let Some(usage) = usage else { return Default::default() };
+    let memory = usage.memory_peak_bytes.map(size).unwrap_or_default();
+    [span(usage.cpu_ms), memory, size(usage.stdout_bytes + usage.stderr_bytes)]
+}
+
+/// What only some attempts have.
+fn tell_more(attempt: &AttemptLine, out: &Out) {
+    let number = attempt.id.number;
+    if let Some(resumed) = &attempt.resumed {
+        out.say(&format!("attempt {number} went on from checkpoint {resumed}"));
+    }
+    if attempt.rung.is_some_and(|rung| rung.is_weak()) {
+        out.say(&format!(
+            "attempt {number}: its processes could not be told apart surely; see `ropewalk doctor`"
+        ));
+    }
+    if let Some(dropped) = attempt.usage.map(|usage| usage.output_dropped_bytes).filter(|bytes| *bytes > 0) {
+        out.say(&format!("attempt {number}: {} in the middle of its output were not kept", size(dropped)));
+    }
 }
 
 pub(crate) fn why(name: &str, out: &Out) -> Result<u8, Failure> {
@@ -185,13 +227,35 @@ pub(crate) fn cancel(tasks: &[String], out: &Out) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub(crate) fn retry(name: &str, out: &Out) -> Result<u8, Failure> {
+pub(crate) fn retry(retry: &Retry, out: &Out) -> Result<u8, Failure> {
+    let from = retry.from.as_deref().map(from_checkpoint).transpose()?;
     let place = Place::look()?;
     let mut session = Session::open(&place.home)?;
-    let retried = place.done(&mut session, Request::Retry { task: name.to_owned() })?;
+    let retried = place.done(&mut session, Request::Retry { task: retry.name.id.clone(), from })?;
     tell_done(&retried, out);
     if !session.has_engine() {
         out.remark("no engine is running; `ropewalk run` starts it");
     }
+    Ok(0)
+}
+
+fn from_checkpoint(text: &str) -> Result<FromCheckpoint, Failure> {
+    if text == "checkpoint" {
+        return Ok(FromCheckpoint::Latest);
+    }
+    let parsed = text.split_once('.').and_then(|(attempt, number)| {
+        Some(FromCheckpoint::Of { attempt: attempt.parse().ok()?, number: number.parse().ok()? })
+    });
+    parsed.ok_or_else(|| {
+        Failure::input(format!("--from {text:?} is neither `checkpoint` nor ATTEMPT.NUMBER"))
+            .hint("`ropewalk task show ID` lists a task's checkpoints")
+    })
+}
+
+pub(crate) fn checkpoint(name: &str, out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    let taken =
+        place.done(&mut Session::open(&place.home)?, Request::Checkpoint { task: name.to_owned() })?;
+    tell_done(&taken, out);
     Ok(0)
 }

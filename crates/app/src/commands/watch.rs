@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ropewalk_core::command::{AtStop, Command, Done};
 use ropewalk_core::view::{Board, NoteLine};
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::door::Door;
@@ -57,15 +58,17 @@ impl Interrupts {
     }
 }
 
-/// Stops the engine behind this door: what a first Ctrl-C does.
-pub(crate) fn stopper(door: &Door) -> impl Fn() + Send + 'static {
-    let door = door.clone();
+/// Stops the engine behind this door as wished: what a first Ctrl-C does.
+pub(crate) fn stopper(door: &Door, wish: (u64, AtStop), out: &Out) -> impl Fn() + Send + 'static {
+    let (door, out, (grace_ms, then)) = (door.clone(), *out, wish);
     move || {
         let door = door.clone();
         // Not waited for here: the next Ctrl-C must be heard even if the engine hangs.
-        let asked = std::thread::Builder::new()
-            .name("stop".into())
-            .spawn(move || drop(door.ask(ropewalk_core::command::Command::Stop)));
+        let asked = std::thread::Builder::new().name("stop".into()).spawn(move || {
+            if let Ok(Done::Changed { text }) = door.ask(Command::Stop { grace_ms, then }) {
+                out.remark(&format!("{text} (Ctrl-C once more leaves at once, and agents go on alone)"));
+            }
+        });
         drop(asked);
     }
 }

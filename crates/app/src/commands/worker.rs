@@ -1,18 +1,11 @@
-//! The hidden subcommand: this program as a worker. Not for people, hence not in the command line's definition.
+//! The hidden subcommands: this program as a worker, and for a moment in place of an agent. Not for people, hence not
+//! in the command line's definition.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Serves as a worker when called as `ropewalk worker --home DIR --number N`; `None`: it was not.
+/// Serves when called as `ropewalk worker --home DIR --number N` or `ropewalk launch SPEC NAME …`; `None`: it was not.
 pub(crate) fn serve_if_asked() -> Option<ExitCode> {
-    let words: Vec<_> = std::env::args_os().collect();
-    match words.as_slice() {
-        [_, worker, home_flag, home, number_flag, number]
-            if worker == "worker" && home_flag == "--home" && number_flag == "--number" =>
-        {
-            let number = number.to_string_lossy().parse().unwrap_or(0);
-            Some(ropewalk_host::worker::serve(Path::new(home), number))
-        }
-        _ => None,
-    }
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ropewalk_host::worker::serve_if_asked(&words)
 }

@@ -1,8 +1,8 @@
-//! Lengths of time as people write them: `90s`, `30m`, `2h`, `1h30m`. Knows the spelling; unaware of which
+//! Lengths of time as people write them: `90s`, `30m`, `7d`, `1h30m`. Knows the spelling; unaware of which
 //! lengths a key accepts.
 
 /// The units, longest first, which is also the order in which they must be written.
-const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads a length of time, in milliseconds.
 ///
@@ -12,7 +12,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 /// # Errors
 /// The rule that the text breaks, as the end of a sentence that quotes it.
 pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
-    const SHAPE: &str = "write hours, minutes and seconds, such as 90s, 30m, 2h or 1h30m";
+    const SHAPE: &str = "write days, hours, minutes and seconds, such as 90s, 30m, 7d or 1h30m";
     if text.is_empty() {
         return Err(format!("is blank; {SHAPE}"));
     }
@@ -69,6 +69,8 @@ mod tests {
             ("1h30m", 5_400_000, "1h30m"),
             ("1h0m5s", 3_605_000, "1h5s"),
             ("1500ms", 1_500, "1s500ms"),
+            ("7d", 604_800_000, "7d"),
+            ("36h", 129_600_000, "1d12h"),
             ("0s", 0, "0s"),
         ] {
             assert_eq!(parse_duration(text), Ok(ms), "{text}");
@@ -82,7 +84,7 @@ mod tests {
     fn what_is_no_duration_is_refused_with_an_example() {
         for text in [
             "", " ", "1800000", "30", "m", "h2", "30M", "30 m", " 30m", "30m ", "1m1h", "1m1m", "-5m", "+5m",
-            "1.5h", "5d", "30min", "1h30", "٣m", "5µs",
+            "1.5h", "5D", "1h1d", "30min", "1h30", "٣m", "5µs",
         ] {
             let said = parse_duration(text).expect_err(text);
             assert!(said.contains("such as 90s"), "{text:?}: {said}");

@@ -44,6 +44,22 @@ pub(crate) enum Wrong {
         found: String,
         rule: String,
     },
+    /// A time above the maximum that a layer sets, or the default.
+    TooLong {
+        key: &'static str,
+        found: String,
+        max_key: &'static str,
+        max: String,
+        /// Where the maximum comes from.
+        max_origin: Box<Origin>,
+    },
+    /// A secret is given with its value.
+    PlainSecret {
+        key: &'static str,
+        name: String,
+        /// What declares it.
+        declared: Box<Origin>,
+    },
     /// A variable that must hold an absolute path does not.
     NotAbsolute {
         found: String,
@@ -57,6 +73,23 @@ pub(crate) enum Wrong {
 impl ConfigFault {
     pub(super) fn new(origin: Origin, column: Option<usize>, what: Wrong) -> ConfigFault {
         ConfigFault { origin: Box::new(origin), column, what }
+    }
+
+    /// The key whose value is wrong, where it is a key's.
+    pub(super) fn key(&self) -> Option<&'static str> {
+        match self.what {
+            Wrong::Type { key, .. }
+            | Wrong::Refused { key, .. }
+            | Wrong::TooLong { key, .. }
+            | Wrong::PlainSecret { key, .. } => Some(key),
+            Wrong::Unreadable { .. }
+            | Wrong::Syntax { .. }
+            | Wrong::UnknownKey { .. }
+            | Wrong::UnknownVariable { .. }
+            | Wrong::NotAbsolute { .. }
+            | Wrong::NoHome
+            | Wrong::NotText => None,
+        }
     }
 
     /// What to do about it, where there is more to say than the message does.
@@ -74,6 +107,10 @@ impl ConfigFault {
                 [] => "unset it: names that begin with ROPEWALK_ are kept for ropewalk".to_owned(),
                 names => format!("did you mean {}?", names.join(" or ")),
             }),
+            Wrong::TooLong { max_key, .. } => Some(format!("shorten it, or raise {max_key}")),
+            Wrong::PlainSecret { name, .. } => Some(format!(
+                "write {name} alone, and set it in the environment that `ropewalk run` is started in"
+            )),
             Wrong::NoHome => {
                 Some("set HOME, or ROPEWALK_HOME to the folder that is to hold the state".to_owned())
             }
@@ -92,6 +129,8 @@ impl ConfigFault {
             Wrong::UnknownVariable { .. } => "config-unknown-variable",
             Wrong::Type { .. } => "config-wrong-type",
             Wrong::Refused { .. } => "config-refused",
+            Wrong::TooLong { .. } => "config-too-long",
+            Wrong::PlainSecret { .. } => "config-plain-secret",
             Wrong::NotAbsolute { .. } => "config-not-absolute",
             Wrong::NoHome => "config-no-home",
             Wrong::NotText => "config-not-utf8",
@@ -113,6 +152,13 @@ impl fmt::Display for ConfigFault {
             Wrong::UnknownVariable { .. } => f.write_str("unknown variable"),
             Wrong::Type { key, expected, found } => write!(f, "{key} takes {expected}, not {found}"),
             Wrong::Refused { key, found, rule } => write!(f, "{key}: {found} {rule}"),
+            Wrong::TooLong { key, found, max_key, max, max_origin } => {
+                write!(f, "{key}: {found} is longer than {max_key}, {max} ({max_origin})")
+            }
+            Wrong::PlainSecret { key, name, declared } => write!(
+                f,
+                "{key}: {name} is a secret ({declared}) and is given with its value, which would be stored"
+            ),
             Wrong::NotAbsolute { found } => write!(f, "{found} is not an absolute path"),
             Wrong::NoHome => f.write_str("not set, so there is no place for the state folder"),
             Wrong::NotText => f.write_str("the value is not UTF-8"),

@@ -13,7 +13,7 @@ use super::Given;
 use super::fault::{ConfigFault, Wrong, quote};
 use super::keys;
 use super::origin::{Layer, Origin};
-use super::value;
+use super::read;
 
 /// The largest file that is read. Real ones have a few hundred bytes; a repository's may be anybody's, and
 /// must not fill the memory.
@@ -111,7 +111,7 @@ impl Reading<'_> {
             let shown = if bare && (1..=80).contains(&text.len()) { text.to_string() } else { quote(text) };
             let path = if section.is_empty() { shown } else { format!("{section}.{shown}") };
             match (keys::find(&path), entry.get_ref()) {
-                (Some(key), _) => match value::from_toml(key, entry, self.limits) {
+                (Some(key), _) => match read::from_toml(key, entry, self.limits) {
                     Ok(value) => {
                         let origin =
                             Origin::file(self.layer, self.path, Some(place(self.text, name.span().start).0));
@@ -122,7 +122,7 @@ impl Reading<'_> {
                 (None, other) => match (keys::section(&path), other) {
                     (Some(known), DeValue::Table(inner)) => self.read_table(known, inner),
                     (Some(known), other) => {
-                        let (expected, found) = (format!("a table, [{known}]"), value::describe(other));
+                        let (expected, found) = (format!("a table, [{known}]"), read::describe(other));
                         self.fault(entry.span(), Wrong::Type { key: known, expected, found });
                     }
                     (None, other) => {

@@ -3,12 +3,16 @@
 //! Knows how the layers are joined and keeps where each value came from. Unaware of what the values are used
 //! for, of the terminal, and of which folders are looked at: paths and environment are handed in.
 
-mod duration;
+pub(crate) mod duration;
+mod engine;
 mod fault;
 mod file;
 mod keys;
 mod origin;
 mod outside;
+mod read;
+mod rules;
+mod size;
 mod template;
 mod value;
 
@@ -21,12 +25,13 @@ use ropewalk_core::limits::Limits;
 use ropewalk_core::settings::Settings;
 use serde::Serialize;
 
+pub(crate) use engine::EngineSettings;
 pub(crate) use fault::ConfigFault;
 pub(crate) use origin::{Layer, Origin};
 pub(crate) use outside::{environment, home, user_file};
 pub(crate) use template::{reference, template};
 
-use keys::{Effective, KEYS, Key};
+use keys::{Effective, Key, TIMEOUT_MAX};
 use value::Value;
 
 /// The project's file, in the top folder of its repository.
@@ -46,10 +51,19 @@ pub(crate) struct Flags {
     /// Replace the checks of the layers below.
     pub(crate) checks: Vec<String>,
     pub(crate) timeout: Option<String>,
+    pub(crate) stall: Option<String>,
+    pub(crate) memory: Option<String>,
+    pub(crate) cpu_time: Option<String>,
+    pub(crate) processes: Option<String>,
+    pub(crate) open_files: Option<String>,
+    pub(crate) file_size: Option<String>,
+    pub(crate) nice: Option<String>,
     pub(crate) attempts: Option<String>,
     pub(crate) workers: Option<String>,
     /// Added to those of the layers below, by name.
     pub(crate) env: Vec<String>,
+    /// Names, added to those of the layers below.
+    pub(crate) secrets: Vec<String>,
     pub(crate) base: Option<String>,
 }
 
@@ -63,7 +77,8 @@ pub(crate) struct Entry {
     #[serde(rename = "value")]
     pub(crate) json: serde_json::Value,
     pub(crate) origin: Origin,
-    /// The lower layers that the value is joined with, highest first: only `attempt.env` joins.
+    /// The lower layers that the value is joined with, highest first: only `attempt.env` and
+    /// `attempt.secrets` join.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) joined_with: Vec<Origin>,
 }
@@ -86,6 +101,17 @@ struct Held {
 }
 
 impl Config {
+    fn of(held: Vec<Held>) -> Config {
+        let mut effective = Effective::default();
+        for Held { key, value, .. } in &held {
+            if let Some(value) = value {
+                (key.apply)(&mut effective, value);
+            }
+        }
+        effective.hand_on_secrets();
+        Config { held, effective }
+    }
+
     /// What core is to be told: all effective values, so that nothing below fills in another default.
     pub(crate) fn settings(&self) -> Settings {
         self.effective.settings.clone()
@@ -94,6 +120,11 @@ impl Config {
     /// How many attempts run at once.
     pub(crate) fn workers(&self) -> u32 {
         self.effective.workers.unwrap_or(Limits::default().slots)
+    }
+
+    /// What the engine is told beside that.
+    pub(crate) fn engine(&self) -> &EngineSettings {
+        &self.effective.engine
     }
 
     /// Every key in the order of the table, given or not.
@@ -118,15 +149,21 @@ impl Held {
         Entry { key: self.key.path, value, json, origin, joined_with }
     }
 
+    fn duration_ms(&self) -> Option<u64> {
+        self.value.as_ref().and_then(Value::duration_ms)
+    }
+
+    fn is_default(&self) -> bool {
+        self.origins.iter().all(|origin| origin.layer == Layer::Default)
+    }
+
     /// Lays a layer's value over what is held.
-    fn lay(&mut self, given: Given) {
-        let joins = matches!((&self.value, &given.value), (Some(Value::Variables(below)), Value::Variables(_))
-            if !below.is_empty());
-        if !joins {
+    fn lay(&mut self, given: &Given) {
+        if !self.value.as_ref().is_some_and(Value::is_joined) {
             self.origins.clear();
         }
-        self.origins.insert(0, given.origin);
-        self.value = Some(given.value.over(self.value.take()));
+        self.origins.insert(0, given.origin.clone());
+        self.value = Some(given.value.clone().over(self.value.take()));
     }
 }
 
@@ -151,28 +188,30 @@ pub(crate) fn resolve(
         read_file(user_file, Layer::User),
     ];
     let (given, faults): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
-    let faults = faults.concat();
-    if faults.is_empty() { Ok(join(given, &limits)) } else { Err(faults) }
+    let mut faults = faults.concat();
+    let held = join(&given, &limits);
+    // What was meant for the maximum is not known when it is refused itself.
+    let is_max_known = faults.iter().all(|fault| fault.key() != Some(TIMEOUT_MAX));
+    if is_max_known {
+        faults.extend(rules::timeouts(&held));
+    }
+    faults.extend(rules::plain_secrets(&given));
+    if faults.is_empty() { Ok(Config::of(held)) } else { Err(faults) }
 }
 
 /// The layers, highest first, laid over the defaults.
-fn join(layers: Vec<Vec<Given>>, limits: &Limits) -> Config {
+fn join(layers: &[Vec<Given>], limits: &Limits) -> Vec<Held> {
     let default = |key: &'static Key| Held {
         key,
         value: (key.default)(limits),
         origins: vec![Origin::default_value()],
     };
-    let mut held: Vec<Held> = KEYS.iter().map(default).collect();
-    for given in layers.into_iter().rev().flatten() {
+    let mut held: Vec<Held> = keys::all().map(default).collect();
+    for given in layers.iter().rev().flatten() {
         if let Some(held) = held.iter_mut().find(|held| held.key.path == given.key.path) {
             held.lay(given);
         }
     }
-    let mut effective = Effective::default();
-    for Held { key, value, .. } in &held {
-        if let Some(value) = value {
-            (key.apply)(&mut effective, value);
-        }
-    }
-    Config { held, effective }
+    rules::lower_defaults(&mut held);
+    held
 }

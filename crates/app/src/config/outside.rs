@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::limits::Limits;
 
 use super::fault::{ConfigFault, Wrong, edits, nearest, quote};
-use super::keys::{KEYS, Key};
+use super::keys::{self, Key};
 use super::origin::Origin;
-use super::value::{self, Kind};
+use super::read;
 use super::{Flags, Given};
 
 /// The variable that names the state folder.
@@ -58,7 +58,7 @@ pub(super) fn texts(
 }
 
 pub(super) fn read_flags(flags: &Flags, limits: &Limits) -> (Vec<Given>, Vec<ConfigFault>) {
-    let given = KEYS.iter().filter_map(|key| {
+    let given = keys::all().filter_map(|key| {
         let flag = key.flag.as_ref()?;
         let texts = (flag.texts)(flags);
         (!texts.is_empty()).then(|| (key, texts, Origin::flag(flag.name)))
@@ -77,7 +77,7 @@ pub(super) fn read_environment(
     let in_attempt = ours.contains_key("ROPEWALK_ATTEMPT");
     let (mut given, mut unknown) = (Vec::new(), Vec::new());
     for (name, text) in &ours {
-        match KEYS.iter().find(|key| key.variable() == *name) {
+        match keys::all().find(|key| key.variable() == *name) {
             Some(_) if in_attempt && name == BASE => {}
             Some(key) => given.push((key, elements(key, text), Origin::variable(name))),
             None if OTHER_VARIABLES.contains(&name.as_str()) => {}
@@ -91,10 +91,10 @@ pub(super) fn read_environment(
 
 /// A variable's text as the elements of the key's list, one per line; an empty text is the empty list.
 fn elements<'t>(key: &Key, text: &'t str) -> Vec<&'t str> {
-    match key.kind {
-        Kind::Commands | Kind::Variables => text.lines().filter(|line| !line.trim().is_empty()).collect(),
-        _ => vec![text],
+    if !key.kind.is_list() {
+        return vec![text];
     }
+    text.lines().filter(|line| !line.trim().is_empty()).collect()
 }
 
 fn accept<'t>(
@@ -103,7 +103,7 @@ fn accept<'t>(
 ) -> (Vec<Given>, Vec<ConfigFault>) {
     let (mut accepted, mut faults) = (Vec::new(), Vec::new());
     for (key, texts, origin) in given {
-        match value::from_texts(key, &texts, limits) {
+        match read::from_texts(key, &texts, limits) {
             Ok(value) => accepted.push(Given { key, value, origin }),
             Err(wrongs) => {
                 faults.extend(wrongs.into_iter().map(|what| ConfigFault::new(origin.clone(), None, what)))
@@ -116,7 +116,7 @@ fn accept<'t>(
 fn unknown_variable(name: &str) -> ConfigFault {
     let others = OTHER_VARIABLES.into_iter().filter(|other| *other != BASE).map(str::to_owned);
     let word = name.trim_start_matches("ROPEWALK_");
-    let near = nearest(KEYS.iter().map(Key::variable).chain(others), |candidate| {
+    let near = nearest(keys::all().map(Key::variable).chain(others), |candidate| {
         // ROPEWALK_TIMEOUT: right but for the table. Any slip in spelling is nearer.
         let without_table = || candidate.ends_with(&format!("_{word}")).then_some(usize::MAX);
         edits(word, candidate.trim_start_matches("ROPEWALK_")).or_else(without_table)

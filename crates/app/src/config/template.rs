@@ -3,7 +3,7 @@
 use ropewalk_core::id::BranchName;
 use ropewalk_core::limits::Limits;
 
-use super::keys::{KEYS, Key, split};
+use super::keys::{self, Key, split};
 use super::value::{expected, quoted};
 
 /// A `ropewalk.toml` to start from. Only `base` is set; every other key stands there as a comment with its
@@ -15,7 +15,7 @@ pub(crate) fn template(base: &BranchName) -> String {
          # says what is in force and where it comes from.\n",
     );
     let mut section = "";
-    for key in &KEYS {
+    for key in keys::all() {
         let (of, name) = split(key.path);
         text.push('\n');
         if of != section {
@@ -38,7 +38,7 @@ pub(crate) fn reference() -> String {
     let limits = Limits::default();
     let mut text =
         String::from("| key | takes | default | variable | flag | meaning |\n|---|---|---|---|---|---|\n");
-    for key in &KEYS {
+    for key in keys::all() {
         let default = (key.default)(&limits).map_or("none".to_owned(), |value| format!("`{value}`"));
         let flag = key.flag.as_ref().map_or("none".to_owned(), |flag| format!("`{}`", flag.name));
         text.push_str(&format!(

@@ -153,7 +153,7 @@ fn interrupted_twice_it_ends_at_once_and_the_same_command_goes_on() {
     let agent = bench.agent("");
     let args = ["run", text(&prd), "--command", &agent];
     let mut running = bench.spawn(&args);
-    bench.wait_for_record("the deaf one", |record| record.task == "1-deaf");
+    bench.wait_for_record("the deaf one", |record| record.what == "deaf");
     running.interrupt();
     let first = wait_at_most(Duration::from_millis(300), || running.has_ended().then_some(()));
     if first.is_none() {

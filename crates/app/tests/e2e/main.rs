@@ -1,12 +1,20 @@
 //! The program from outside: the real binary, real git, real processes, and a fake agent of our own.
 
 mod agents;
+mod clocks;
 #[cfg(feature = "failpoints")]
 mod crash_points;
+mod disk;
+mod doctor;
 mod engines;
+mod floods;
+mod habits;
 mod killed;
 mod main_job;
 mod refused;
+mod restart;
 mod sacred;
 mod samples;
+mod secrets;
 mod support;
+mod torture;

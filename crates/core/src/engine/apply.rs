@@ -26,11 +26,19 @@ impl Engine {
                     self.attempts.remove(&task);
                 } else {
                     let lease_until = self.now.plus_ms(self.limits.lease_ms);
-                    self.attempts.insert(task, LiveAttempt { attempt: (**attempt).clone(), lease_until });
+                    let checkpoint_at = self.attempts.get(&task).and_then(|live| live.checkpoint_at);
+                    let attempt = (**attempt).clone();
+                    self.attempts.insert(task, LiveAttempt { attempt, lease_until, checkpoint_at });
                 }
             }
             Change::CandidatePut(candidate) => self.put_candidate((**candidate).clone()),
-            Change::StoryPut(_) | Change::StoryRemoved { .. } | Change::Noted(_) => {}
+            Change::StoryPut(_)
+            | Change::StoryRemoved { .. }
+            | Change::CheckpointPut { .. }
+            | Change::CheckpointsForgotten { .. }
+            | Change::SampleAdded(_)
+            | Change::SamplesForgotten(_)
+            | Change::Noted(_) => {}
         }
     }
 
@@ -128,6 +136,7 @@ impl Engine {
         live.task.version = moved.version;
         live.task.attempts = moved.attempts;
         live.task.tally = moved.tally;
+        live.task.resume = moved.resume.clone();
         let after = live.task.clone();
         let dependents = live.dependents.clone();
         self.count(&before, -1);

@@ -1,19 +1,27 @@
 //! What an attempt's events mean: it started, it lives, it ended, this is what it left.
 
 use super::{Engine, Step};
-use crate::attempt::{Attempt, AttemptState, Collected, Exit, ExitKind, Outcome, StopWhy, verdict};
+use crate::attempt::{Attempt, AttemptState, Collected, Exit, ExitKind, Fault, Outcome, StopWhy, verdict};
 use crate::candidate::{Candidate, CandidateState, Source};
 use crate::change::{Change, NoteKind};
+use crate::checkpoint::Resume;
 use crate::effect::Effect;
 use crate::id::{AttemptId, Oid, TaskId};
 use crate::limits::shorten;
-use crate::retry::backoff_ms;
+use crate::resource::Rung;
+use crate::retry::{backoff_ms, policy, wait_ms};
 use crate::row::PrdState;
 use crate::task::{CancelReason, DoneHow, ParkReason, TaskKind, TaskState};
 use crate::time::Time;
 
 impl Engine {
-    pub(super) fn on_started(&mut self, step: &mut Step, id: AttemptId, start: Option<Oid>) {
+    pub(super) fn on_started(
+        &mut self,
+        step: &mut Step,
+        id: AttemptId,
+        start: Option<Oid>,
+        rung: Option<Rung>,
+    ) {
         let Some(mut attempt) = self.live_attempt(id) else { return };
         if attempt.state != AttemptState::Preparing {
             return self.on_alive(id);
@@ -21,7 +29,9 @@ impl Engine {
         attempt.state = AttemptState::Running;
         attempt.started_at = Some(self.now);
         attempt.start = start;
+        attempt.rung = rung;
         self.emit(step, Change::AttemptPut(Box::new(attempt)));
+        self.time_checkpoint(id.task);
         let about = self.about(id.task);
         self.note(step, NoteKind::AttemptStarted, about, "");
     }
@@ -44,12 +54,12 @@ impl Engine {
         let exit = Exit {
             // Silent for a lease, but it ended well: its work counts.
             kind: match (why, exit.kind) {
-                (_, ExitKind::Success) => ExitKind::Success,
-                (Some(StopWhy::LeaseRanOut), _) => ExitKind::Lost,
+                (Some(StopWhy::LeaseRanOut), kind) if kind != ExitKind::Success => ExitKind::Lost,
                 (_, kind) => kind,
             },
             detail: shorten(&exit.detail, self.limits.detail_bytes_max),
             tail: shorten(&exit.tail, self.limits.feedback_bytes_max),
+            ..exit
         };
         let has_worktree = self.tasks.get(&id.task).is_some_and(|live| live.task.kind == TaskKind::Implement)
             && !matches!(exit.kind, ExitKind::SetUpFault | ExitKind::CouldNotStart);
@@ -68,9 +78,12 @@ impl Engine {
         self.conclude(step, attempt, &exit, why, Some(&collected));
     }
 
-    /// Leases that ran out: first the attempt is asked to end; when a second lease passes without a word, it is
-    /// taken as lost. Its number protects everything from whatever it still does.
+    /// Leases that ran out: the attempt is asked to end, again and again until the machine says that it has. The
+    /// machine ends a worker that does not answer (see the port), so nothing is concluded here from silence: what may
+    /// still be alive would work in a worktree that is being read.
     pub(super) fn on_tick(&mut self, step: &mut Step) {
+        self.tick_stop(step);
+        self.tick_checkpoints(step);
         let overdue: Vec<_> = self
             .attempts
             .values()
@@ -90,10 +103,10 @@ impl Engine {
                     self.emit(step, Change::AttemptPut(Box::new(attempt)));
                     step.effects.push(Effect::Stop { attempt: id, at_once: true });
                 }
-                AttemptState::Stopping { why } => {
-                    let detail = "nothing was heard of its worker for two leases".to_owned();
-                    let exit = Exit { kind: ExitKind::Lost, detail, tail: String::new() };
-                    self.conclude(step, attempt, &exit, Some(why), None);
+                AttemptState::Stopping { .. } => {
+                    self.on_alive(id);
+                    step.effects.push(Effect::Start { attempt: id });
+                    step.effects.push(Effect::Stop { attempt: id, at_once: true });
                 }
                 // So is reading what it left.
                 AttemptState::Checking { .. } => {
@@ -168,31 +181,33 @@ impl Engine {
         attempt.state = AttemptState::Finished { outcome };
         attempt.finished_at = Some(self.now);
         attempt.detail = shorten(&detail, self.limits.detail_bytes_max);
+        attempt.fault = fault_of(outcome, exit.kind);
+        attempt.usage = exit.usage;
+        attempt.rung = exit.rung.or(attempt.rung);
         attempt.feedback = (outcome != Outcome::Passed && !exit.tail.is_empty()).then(|| exit.tail.clone());
         let head = attempt.head.clone();
+        let fault = attempt.fault;
+        let said = attempt.outcome_text().unwrap_or_default();
+        let session = exit.session.clone();
+        let resume = self.checkpoint_end(step, &mut attempt, &task, &settings, session);
+        self.count_end(&attempt);
         self.emit(step, Change::AttemptPut(Box::new(attempt)));
         let about = self.about(id.task);
-        let text = if detail.is_empty() {
-            outcome.name().to_owned()
-        } else {
-            format!("{}: {detail}", outcome.name())
-        };
+        let text = if detail.is_empty() { said } else { format!("{said}: {detail}") };
         self.note(step, NoteKind::AttemptFinished, about, &text);
         step.effects.push(Effect::Release { attempt: id });
         if why == Some(StopWhy::Cancelled) {
             return self.cancel_now(step, id.task);
         }
-        match outcome {
-            Outcome::Passed => self.pass(step, id, head),
-            Outcome::Failed | Outcome::TimedOut | Outcome::OverLimit => {
-                self.count_failure(step, id, &detail, Backoff::Yes);
+        match (outcome, fault) {
+            (Outcome::Passed, _) => self.pass(step, id, head),
+            (_, Some(fault)) => self.count_fault(step, id, fault, &detail),
+            (Outcome::Cancelled, None) => {
+                // Ended for the engine's sake: the next attempt goes on where this one was.
+                let resume = resume.filter(|_| why == Some(StopWhy::EngineStops));
+                self.make_ready_on(step, id, 0, resume, |_| {});
             }
-            Outcome::Cancelled | Outcome::RateLimited => self.make_ready(step, id, 0, |_| {}),
-            Outcome::Lost => self.count_loss(step, id, &detail),
-            Outcome::NotStarted if exit.kind == ExitKind::SetUpFault => {
-                self.park(step, id.task, ParkReason::SetUp { detail });
-            }
-            Outcome::NotStarted => self.count_loss(step, id, &detail),
+            (_, None) => self.count_failure(step, id, &detail, Backoff::Yes),
         }
     }
 
@@ -216,7 +231,7 @@ impl Engine {
                 };
                 self.move_task(step, id.task, |moved| {
                     moved.state = TaskState::Landing { since: at };
-                    moved.tally.losses = 0;
+                    moved.tally.end_row();
                 });
                 let queue = (candidate.project, candidate.target.clone());
                 self.emit(step, Change::CandidatePut(Box::new(candidate)));
@@ -229,7 +244,7 @@ impl Engine {
             }
             // An agent's attempt without a commit or a target cannot pass; should it come here, it is no success.
             (TaskKind::Implement | TaskKind::Land, ..) => {
-                self.count_loss(step, id, "it passed, but left no commit to land");
+                self.count_fault(step, id, Fault::Lost, "it passed, but left no commit to land");
             }
         }
     }
@@ -256,21 +271,34 @@ impl Engine {
         };
         self.make_ready(step, id, wait_ms, |tally| {
             tally.failures = failures;
-            tally.losses = 0;
+            tally.end_row();
         });
     }
 
-    fn count_loss(&mut self, step: &mut Step, id: AttemptId, detail: &str) {
-        let Some(live) = self.tasks.get(&id.task) else { return };
-        let losses = live.task.tally.losses + 1;
-        if losses >= self.limits.lost_max {
-            let detail = detail.to_owned();
-            return self.park_with(step, id.task, ParkReason::TooManyLosses { losses, detail }, |tally| {
-                tally.losses = losses;
-            });
+    /// What ended it was not its own work: another attempt by the fault's own policy, or a person.
+    fn count_fault(&mut self, step: &mut Step, id: AttemptId, fault: Fault, detail: &str) {
+        let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
+        let same_fault_max = self.settings_of(&task).same_fault_max.unwrap_or(self.limits.same_fault_max);
+        let policy = policy(fault, same_fault_max, &self.limits);
+        let mut tally = task.tally;
+        tally.count_fault(fault);
+        let repeats = tally.repeats;
+        if repeats < policy.repeats_max {
+            let wait = wait_ms(id, repeats, policy.wait_ms, policy.wait_ms_max);
+            return self.make_ready(step, id, wait, |counted| *counted = tally);
         }
-        let wait_ms = backoff_ms(id, losses, &self.limits);
-        self.make_ready(step, id, wait_ms, |tally| tally.losses = losses);
+        let detail = detail.to_owned();
+        let reason = match fault {
+            Fault::SetUp => ParkReason::SetUp { detail },
+            Fault::TimedOut
+            | Fault::Stalled
+            | Fault::OverLimit(_)
+            | Fault::RateLimited
+            | Fault::Lost
+            | Fault::MachineEnded
+            | Fault::CouldNotStart => ParkReason::SameFault { fault, repeats, detail },
+        };
+        self.park_with(step, id.task, reason, |counted| *counted = tally);
     }
 
     pub(super) fn make_ready(
@@ -280,10 +308,22 @@ impl Engine {
         wait_ms: u64,
         count: impl FnOnce(&mut crate::task::Tally),
     ) {
+        self.make_ready_on(step, id, wait_ms, None, count);
+    }
+
+    fn make_ready_on(
+        &mut self,
+        step: &mut Step,
+        id: AttemptId,
+        wait_ms: u64,
+        resume: Option<Resume>,
+        count: impl FnOnce(&mut crate::task::Tally),
+    ) {
         let since = self.now;
         let not_before = since.plus_ms(wait_ms);
         self.move_task(step, id.task, |moved| {
             moved.state = TaskState::Ready { since, not_before };
+            moved.resume = resume;
             count(&mut moved.tally);
         });
         // A dependency that it ran without may be on its way again.
@@ -325,6 +365,15 @@ impl Engine {
         if let Some(prd) = prd {
             self.settle_prd(step, prd);
         }
+    }
+}
+
+/// The fault that an outcome stands for. What an agent left that could not be read is lost, however it exited.
+fn fault_of(outcome: Outcome, kind: ExitKind) -> Option<Fault> {
+    match outcome {
+        Outcome::Passed | Outcome::Failed | Outcome::Cancelled => None,
+        Outcome::Lost => kind.fault().or(Some(Fault::Lost)),
+        Outcome::TimedOut | Outcome::OverLimit | Outcome::RateLimited | Outcome::NotStarted => kind.fault(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What people ask for. A refused command changes nothing.
 
+use super::checkpoints::chosen;
 use super::import::Naming;
 use super::refusals::{conflict, has_placeholders};
 use super::{About, Engine, Known, Step};
 use crate::attempt::StopWhy;
 use crate::candidate::{CandidateState, ReturnWhy};
 use crate::change::{Change, NoteKind};
-use crate::command::{AddTasks, Answer, Command, Done, Place, Refusal, RefusalKind};
+use crate::checkpoint::{Checkpoint, Resume};
+use crate::command::{AddTasks, Answer, Command, Done, FromCheckpoint, Place, Refusal, RefusalKind};
 use crate::effect::Effect;
 use crate::id::{BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
 use crate::row::{COLLECTION_KEY, Prd, PrdBranch, PrdContent, PrdState, Project};
@@ -18,11 +20,12 @@ impl Engine {
         let stories = known.stories.clone();
         let prds = known.prds.clone();
         let stored = known.tasks.clone();
+        let checkpoints = known.checkpoints.clone();
         let naming = Naming { free_key: known.free_key.clone(), source: known.source.clone() };
         self.admit(step, known);
         match command {
             Command::AddProject { top, common_dir, base, settings } => {
-                Ok(self.add_project(step, top, common_dir, base, settings))
+                Ok(self.add_project(step, top, common_dir, base, *settings))
             }
             Command::ImportPrd(import) => self.import(step, *import, &prds, stories, naming),
             Command::Approve { prd } => self.approve(step, prd),
@@ -32,7 +35,9 @@ impl Engine {
             Command::AddTasks(add) => self.add_tasks(step, *add),
             Command::AddDependency { task, on } => self.add_dependency(step, task, on, &stored),
             Command::Cancel { tasks } => self.cancel(step, &tasks),
-            Command::Retry { task } => self.retry(step, task),
+            Command::Retry { task, from: None } => self.retry(step, task),
+            Command::Retry { task, from: Some(from) } => self.retry_from(step, task, from, &checkpoints),
+            Command::Checkpoint { task } => self.checkpoint_asked(step, task),
             Command::Focus { on } => Ok(self.set_focus(step, on)),
             Command::FocusAlso { prd } => {
                 let on = self.focus.clone().map(|focus| focus.into_iter().chain([prd]).collect());
@@ -42,7 +47,7 @@ impl Engine {
                 self.slots = slots;
                 changed(format!("{slots} attempts at once"))
             }
-            Command::Stop => Ok(self.stop(step)),
+            Command::Stop { grace_ms, then } => Ok(self.stop_asked(step, grace_ms, then)),
         }
     }
 
@@ -278,6 +283,7 @@ impl Engine {
                 state: TaskState::Blocked,
                 attempts: 0,
                 tally: Tally::default(),
+                resume: None,
                 version: 1,
                 settings: add.settings.clone(),
                 depends_on: depends_on.clone(),
@@ -385,7 +391,23 @@ impl Engine {
         }
     }
 
+    /// A retry that goes on from a checkpoint: the agent starts anew, whatever may wait to land.
+    fn retry_from(
+        &mut self,
+        step: &mut Step,
+        id: TaskId,
+        from: FromCheckpoint,
+        checkpoints: &[Checkpoint],
+    ) -> Answer {
+        let resume = chosen(id, from, checkpoints)?;
+        self.retry_on(step, id, Some(resume))
+    }
+
     fn retry(&mut self, step: &mut Step, id: TaskId) -> Answer {
+        self.retry_on(step, id, None)
+    }
+
+    fn retry_on(&mut self, step: &mut Step, id: TaskId, resume: Option<Resume>) -> Answer {
         let Some(task) = self.tasks.get(&id).map(|live| live.task.clone()) else {
             return Err(Refusal::new(RefusalKind::NotFound, format!("there is no task {id}")));
         };
@@ -407,18 +429,22 @@ impl Engine {
                 }
                 // Counts its dependencies anew: those that had been forgotten are in memory again.
                 self.put_task(task.clone());
-                self.open_again(step, id);
+                self.open_again(step, id, resume);
             }
             TaskState::Ready { .. } => self.move_task(step, id, |moved| {
                 moved.state = TaskState::Ready { since: now, not_before: now };
+                moved.resume = resume.or(moved.resume.take());
             }),
             TaskState::Parked { reason, .. } => {
                 // Checks that could not be run say nothing against the candidate of the latest attempt.
                 let keeps_candidate = reason.keeps_candidate() || matches!(reason, ParkReason::SetUp { .. });
-                if keeps_candidate && self.candidates.get(&id).is_some_and(|c| c.id == task.attempt()) {
+                if resume.is_none()
+                    && keeps_candidate
+                    && self.candidates.get(&id).is_some_and(|c| c.id == task.attempt())
+                {
                     self.land_again(step, id);
                 } else {
-                    self.open_again(step, id);
+                    self.open_again(step, id, resume);
                 }
             }
         }
@@ -434,10 +460,11 @@ impl Engine {
         Ok(Done::Tasks { tasks: vec![id] })
     }
 
-    fn open_again(&mut self, step: &mut Step, id: TaskId) {
+    fn open_again(&mut self, step: &mut Step, id: TaskId, resume: Option<Resume>) {
         self.move_task(step, id, |moved| {
             moved.state = TaskState::Blocked;
             moved.tally = Tally::default();
+            moved.resume = resume;
         });
         self.settle(step, [id]);
     }
@@ -463,20 +490,6 @@ impl Engine {
             self.ensure_branch(step, prd);
         }
         Done::Changed { text: "focus set".into() }
-    }
-
-    pub(super) fn stop(&mut self, step: &mut Step) -> Done {
-        self.is_stopping = true;
-        let running: Vec<_> = self.attempts.keys().copied().collect();
-        for task in &running {
-            self.stop_attempt(step, *task, StopWhy::EngineStops);
-        }
-        for candidate in self.candidates.values() {
-            if matches!(candidate.state, CandidateState::Checking { .. }) {
-                step.effects.push(Effect::StopCheck { candidate: candidate.id });
-            }
-        }
-        Done::Changed { text: format!("stopping; {} attempts are ending", running.len()) }
     }
 
     /// Counts every task's unmet dependencies anew, after a policy changed, and puts tasks where they belong.

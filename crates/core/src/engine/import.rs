@@ -286,6 +286,7 @@ impl Engine {
             state: TaskState::Blocked,
             // Another text is another task to fail at.
             tally: Tally::default(),
+            resume: None,
             version: old.version + 1,
             depends_on,
             ..old
@@ -312,7 +313,7 @@ impl Engine {
             }
             let Some(version) = self.tasks.get(&id).map(|live| live.task.version + 1) else { continue };
             let state = TaskState::Done { at, how: DoneHow::Trusted };
-            let moved = TaskMoved { task: id, version, state, attempts: 0, tally: task.tally };
+            let moved = TaskMoved { task: id, version, state, attempts: 0, tally: task.tally, resume: None };
             self.emit(step, Change::TaskMoved(moved));
             self.settle_dependents(step, id);
             report.trusted += 1;
@@ -375,6 +376,7 @@ fn new_task(document: &StoryDocument, id: TaskId, depends_on: Vec<TaskId>) -> Ta
         state: TaskState::Blocked,
         attempts: 0,
         tally: Tally::default(),
+        resume: None,
         version: 1,
         settings: Settings::default(),
         depends_on,

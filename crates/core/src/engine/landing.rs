@@ -16,7 +16,7 @@ use crate::task::{DoneHow, ParkReason, Tally, Task, TaskKind, TaskState};
 impl Engine {
     /// Starts the first waiting candidate of a queue whose place is free.
     pub(super) fn advance_queue(&mut self, step: &mut Step, target: &Target) {
-        if self.is_stopping || self.under_way.contains_key(target) {
+        if self.is_stopping() || self.under_way.contains_key(target) {
             return;
         }
         let Some(&(_, id)) = self.queues.get(target).and_then(|queue| queue.first()) else { return };
@@ -37,7 +37,7 @@ impl Engine {
                 source: candidate.source.clone(),
                 date: candidate.queued_at,
             }),
-            CandidateState::Checking { merged } if !self.is_stopping => {
+            CandidateState::Checking { merged } if !self.is_stopping() => {
                 step.effects.push(Effect::Check { candidate: id, project, merged: merged.clone() });
             }
             CandidateState::Landing { merged } => step.effects.push(Effect::Land {
@@ -155,13 +155,13 @@ impl Engine {
             CheckResult::Passed => self.land_merged(step, id, merged),
             // We ended it ourselves: it says nothing of the tree, and is asked for again after the next start.
             CheckResult::Failed { .. } | CheckResult::Fault { .. } | CheckResult::Lost { .. }
-                if self.is_stopping => {}
+                if self.is_stopping() => {}
             CheckResult::Failed { text } => self.red_check(step, id, merged.commit, &text),
             CheckResult::Fault { detail } => {
                 self.stuck(step, id, ReturnWhy::CheckFailed, ParkReason::CheckSetUp { detail });
             }
             // Once more from the merge; counted with the other reasons to merge anew, so that it ends.
-            CheckResult::Lost { detail } if candidate.remerges + 1 >= self.limits.lost_max => {
+            CheckResult::Lost { detail } if candidate.remerges + 1 >= self.limits.misfortunes_max => {
                 let reason = ParkReason::ChecksLost { detail };
                 self.stuck(step, id, ReturnWhy::CheckFailed, reason);
             }
@@ -421,6 +421,7 @@ impl Engine {
             state: TaskState::Landing { since: now },
             attempts: 1,
             tally: Tally::default(),
+            resume: None,
             version: 1,
             settings: Settings::default(),
             depends_on: Vec::new(),

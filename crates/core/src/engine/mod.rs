@@ -8,13 +8,16 @@
 mod apply;
 mod attempts;
 mod check;
+mod checkpoints;
 mod commands;
 mod dependencies;
 mod import;
 mod landing;
 mod recover;
 mod refusals;
+mod sampling;
 mod schedule;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -26,7 +29,8 @@ use rustc_hash::FxHashMap;
 use crate::attempt::Attempt;
 use crate::candidate::Candidate;
 use crate::change::{Change, Note, NoteKind, TaskMoved};
-use crate::command::{Answer, Command};
+use crate::checkpoint::Checkpoint;
+use crate::command::{Answer, AtStop, Command};
 use crate::effect::Effect;
 use crate::event::{Event, ReplyTo};
 use crate::id::{AttemptId, BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
@@ -69,7 +73,10 @@ pub struct Engine {
     slots: u32,
     /// PRDs that may start work; `None`: all.
     focus: Option<BTreeSet<PrdNumber>>,
-    is_stopping: bool,
+    stopping: Option<Stopping>,
+    /// Why no new work may start for want of room on a disk.
+    shortage: Option<String>,
+    pace: Pace,
     branches_asked: BTreeSet<PrdNumber>,
     branch_faults: BTreeMap<PrdNumber, String>,
 }
@@ -97,6 +104,8 @@ struct LiveAttempt {
     attempt: Attempt,
     /// When its worker counts as gone. Not durable: sign-of-life is no news worth a disk write.
     lease_until: Time,
+    /// When the next checkpoint is due; `None`: only at its end.
+    checkpoint_at: Option<Time>,
 }
 
 /// What one event brought about.
@@ -114,6 +123,7 @@ pub struct Known {
     pub prds: Vec<(Prd, Progress)>,
     pub stories: Vec<Story>,
     pub tasks: Vec<Task>,
+    pub checkpoints: Vec<Checkpoint>,
     /// For an import without a key of its own: `PRD-NNN` that nothing in the store bears.
     pub free_key: Option<PrdKey>,
     /// For an import that means a PRD of ours: the file that one came from.
@@ -126,6 +136,8 @@ pub enum Wants {
     Nothing,
     Tasks(Vec<TaskId>),
     Prd(PrdNumber),
+    /// The checkpoints of a task, and the task if it is not in memory.
+    Checkpoints(TaskId),
     /// The PRD that an import may mean, with all its stories and their tasks, or a free key from this number on.
     Import {
         next: u32,
@@ -154,7 +166,9 @@ impl Engine {
             finished: Vec::new(),
             slots,
             focus: None,
-            is_stopping: false,
+            stopping: None,
+            shortage: None,
+            pace: Pace::default(),
             branches_asked: BTreeSet::new(),
             branch_faults: BTreeMap::new(),
         }
@@ -172,7 +186,23 @@ impl Engine {
             }
             Event::Tick => self.on_tick(&mut step),
             Event::Branch { prd, result } => self.on_branch(&mut step, prd, result),
-            Event::AttemptStarted { attempt, start } => self.on_started(&mut step, attempt, start),
+            Event::AttemptStarted { attempt, start, rung } => {
+                self.on_started(&mut step, attempt, start, rung)
+            }
+            Event::AttemptNearDeadline { attempt, left_ms } => {
+                self.on_near_deadline(&mut step, attempt, left_ms)
+            }
+            Event::Checkpointed { attempt, why, result } => {
+                self.on_checkpointed(&mut step, attempt, why, result)
+            }
+            Event::Sampled { machine } => self.on_sampled(&mut step, machine),
+            Event::HistoryOld { samples, checkpoints_before } => {
+                if !samples.is_empty() {
+                    self.emit(&mut step, Change::SamplesForgotten(samples));
+                }
+                self.emit(&mut step, Change::CheckpointsForgotten { before: checkpoints_before });
+            }
+            Event::Room { shortage } => self.shortage = shortage,
             Event::AttemptAlive { attempt } => self.on_alive(attempt),
             Event::AttemptExited { attempt, exit } => self.on_exited(&mut step, attempt, exit),
             Event::AttemptCollected { attempt, collected } => {
@@ -199,7 +229,8 @@ impl Engine {
             Command::AddDependency { task, on } => Wants::Tasks(vec![*task, *on]),
             Command::Cancel { tasks } => absent(tasks),
             // What a cancelled task depends on may have been cancelled too, and be forgotten.
-            Command::Retry { task } => match self.tasks.get(task).map(|live| &live.task) {
+            Command::Retry { task, from: Some(_) } => Wants::Checkpoints(*task),
+            Command::Retry { task, from: None } => match self.tasks.get(task).map(|live| &live.task) {
                 Some(task) if task.state.is_final() => absent(&task.depends_on),
                 Some(_) => Wants::Nothing,
                 None => Wants::Tasks(vec![*task]),
@@ -218,7 +249,8 @@ impl Engine {
             | Command::Focus { .. }
             | Command::FocusAlso { .. }
             | Command::SetSlots { .. }
-            | Command::Stop => Wants::Nothing,
+            | Command::Checkpoint { .. }
+            | Command::Stop { .. } => Wants::Nothing,
         }
     }
 
@@ -237,11 +269,13 @@ impl Engine {
             state: live.task.state.clone(),
             attempts: live.task.attempts,
             tally: live.task.tally,
+            resume: live.task.resume.clone(),
         };
         edit(&mut moved);
         if moved.state == live.task.state
             && moved.attempts == live.task.attempts
             && moved.tally == live.task.tally
+            && moved.resume == live.task.resume
         {
             return;
         }
@@ -325,14 +359,22 @@ impl Engine {
 
     /// What is not durable: slots, focus, and whether it is stopping.
     pub fn clone_settings(&self) -> EngineSettings {
-        EngineSettings { slots: self.slots, focus: self.focus.clone(), is_stopping: self.is_stopping }
+        EngineSettings {
+            slots: self.slots,
+            focus: self.focus.clone(),
+            stopping: self.stopping,
+            shortage: self.shortage.clone(),
+            pace: self.pace,
+        }
     }
 
     /// Takes what is not durable over from an engine that was thrown away.
     pub fn take_settings(&mut self, settings: EngineSettings) {
         self.slots = settings.slots;
         self.focus = settings.focus;
-        self.is_stopping = settings.is_stopping;
+        self.stopping = settings.stopping;
+        self.shortage = settings.shortage;
+        self.pace = settings.pace;
         for prd in self.prds.keys().copied().collect::<Vec<_>>() {
             self.relist_prd(prd);
         }
@@ -350,9 +392,9 @@ impl Engine {
         &self.limits
     }
 
-    /// Nothing runs, and no ref is about to move: the engine may be left.
+    /// Nothing runs that is not to go on alone, and no ref is about to move: the engine may be left.
     pub fn is_quiet(&self) -> bool {
-        self.attempts.is_empty()
+        (self.attempts.is_empty() || self.leaves_attempts())
             && !self.under_way.values().any(|id| {
                 self.candidates.get(&id.task).is_some_and(|c| {
                     use crate::candidate::CandidateState::*;
@@ -370,6 +412,15 @@ impl Engine {
             && (self.slots == 0 || self.ready.is_empty())
             && self.waiting.is_empty()
             && !branch_pending
+    }
+
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.projects.values()
+    }
+
+    /// What is known of the room on the disks before the first look of whoever watches them.
+    pub fn set_shortage(&mut self, shortage: Option<String>) {
+        self.shortage = shortage;
     }
 
     pub fn project(&self, id: ProjectId) -> Option<&Project> {
@@ -411,7 +462,22 @@ impl Engine {
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.is_stopping
+        self.stopping.is_some()
+    }
+
+    /// Whether attempts that still run are to be left to their workers now.
+    pub fn leaves_attempts(&self) -> bool {
+        self.stopping.is_some_and(|stopping| stopping.is_over && stopping.then == AtStop::Leave)
+    }
+
+    /// How long attempts still have to end by themselves before a stop goes on.
+    pub fn stop_left_ms(&self, now: Time) -> Option<u64> {
+        self.stopping.filter(|stopping| !stopping.is_over).map(|stopping| stopping.until.ms_since(now))
+    }
+
+    /// Why no new work may start for want of room.
+    pub fn shortage(&self) -> Option<&str> {
+        self.shortage.as_deref()
     }
 
     /// Builds the engine from what a store holds.
@@ -425,7 +491,28 @@ impl Engine {
 pub struct EngineSettings {
     slots: u32,
     focus: Option<BTreeSet<PrdNumber>>,
-    is_stopping: bool,
+    stopping: Option<Stopping>,
+    shortage: Option<String>,
+    pace: Pace,
+}
+
+/// A stop under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stopping {
+    /// Until then attempts may end by themselves.
+    until: Time,
+    then: AtStop,
+    /// Whether that time is over.
+    is_over: bool,
+}
+
+/// How attempts have ended since the last sample. Not durable: a picture, not a fact that anything rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pace {
+    ended: u64,
+    ended_ms: u64,
+    done: u64,
+    failed: u64,
 }
 
 /// What a note is about.

@@ -71,6 +71,9 @@ impl Engine {
                 AttemptState::Finished { .. } => {}
             }
         }
+        for task in self.attempts.keys().copied().collect::<Vec<_>>() {
+            self.time_checkpoint(task);
+        }
         for id in self.under_way.values().copied().collect::<Vec<_>>() {
             self.ask_for_candidate(&mut step, id);
         }
@@ -83,7 +86,7 @@ impl Engine {
         let mut tasks: Vec<_> = self.tasks.keys().copied().collect();
         tasks.sort_unstable();
         self.settle(&mut step, tasks);
-        if self.is_stopping {
+        if self.is_stopping() {
             self.stop(&mut step);
         }
         step

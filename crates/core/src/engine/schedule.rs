@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Engine, Step};
-use crate::attempt::{Attempt, AttemptState};
+use crate::attempt::Attempt;
 use crate::change::{Change, NoteKind, TaskMoved};
 use crate::effect::Effect;
 use crate::id::{AttemptId, AttemptNumber, TaskId};
@@ -18,7 +18,7 @@ impl Engine {
         self.now = self.now.max(now);
         let mut step = Step::default();
         self.wake_waiting();
-        while !self.is_stopping && self.attempts.len() < self.slots as usize {
+        while !self.is_stopping() && self.shortage.is_none() && self.attempts.len() < self.slots as usize {
             let Some(&(_, task)) = self.ready.first() else { break };
             self.lease(&mut step, task);
         }
@@ -39,34 +39,25 @@ impl Engine {
 
     fn lease(&mut self, step: &mut Step, task: TaskId) {
         let since = self.now;
+        let mut resume = None;
         self.move_task(step, task, |moved| {
             moved.attempts += 1;
             moved.state = TaskState::Leased { since };
+            resume = moved.resume.take();
         });
         let Some(live) = self.tasks.get(&task) else { return };
         let id = AttemptId { task, number: AttemptNumber(live.task.attempts) };
-        self.emit(
-            step,
-            Change::AttemptPut(Box::new(Attempt {
-                id,
-                state: AttemptState::Preparing,
-                created_at: since,
-                started_at: None,
-                finished_at: None,
-                start: None,
-                head: None,
-                detail: String::new(),
-                feedback: None,
-            })),
-        );
+        self.emit(step, Change::AttemptPut(Box::new(Attempt::new(id, since, resume))));
         step.effects.push(Effect::Start { attempt: id });
     }
 
     /// When the engine wants a `Tick` at the latest; `None`: never.
     pub fn next_timer(&self) -> Option<Time> {
-        let backoff = if self.is_stopping { None } else { self.waiting.first().map(|(at, _)| *at) };
+        let backoff = if self.is_stopping() { None } else { self.waiting.first().map(|(at, _)| *at) };
         let lease = self.attempts.values().map(|live| live.lease_until).min();
-        backoff.into_iter().chain(lease).min()
+        let checkpoint = self.attempts.values().filter_map(|live| live.checkpoint_at).min();
+        let stop = self.stopping.filter(|stopping| !stopping.is_over).map(|stopping| stopping.until);
+        [backoff, lease, checkpoint, stop].into_iter().flatten().min()
     }
 
     /// Carries a task's move on to its dependents, and theirs: what became free gets ready, what lost its ground
@@ -85,6 +76,7 @@ impl Engine {
                     state,
                     attempts: live.task.attempts,
                     tally: live.task.tally,
+                    resume: live.task.resume.clone(),
                 };
                 let is_skipped = change.state.is_final();
                 self.emit(step, Change::TaskMoved(change));

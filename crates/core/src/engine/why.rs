@@ -124,7 +124,11 @@ impl Engine {
 
     fn why_ready(&self, task: &Task, not_before: crate::time::Time, why: &mut Why) {
         self.why_prd(task, why);
-        if self.is_stopping {
+        if let Some(shortage) = &self.shortage {
+            why.reasons.push(format!("no new work starts: {shortage}"));
+            why.next.push("make room there; it goes on by itself".into());
+        }
+        if self.is_stopping() {
             why.reasons.push("the engine is stopping".into());
         }
         if not_before > self.now {

@@ -4,20 +4,35 @@ use std::fs::File;
 use std::io::{Read as _, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use ropewalk_core::attempt::{Collected, Exit, ExitKind};
+use ropewalk_core::attempt::{Attempt, Collected, Exit, ExitKind};
+use ropewalk_core::checkpoint::{CheckpointFacts, CheckpointWhy};
 use ropewalk_core::event::Event;
 use ropewalk_core::id::{AttemptId, Oid};
+use ropewalk_core::port::Read as _;
 use ropewalk_core::prompt::{Before, leftover_message, prompt};
+use ropewalk_core::resource::Bounds;
 use ropewalk_core::task::TaskKind;
+use ropewalk_host::content;
 use ropewalk_host::durable::{create_private_folder, read_record, write_durably};
 use ropewalk_host::git::Left;
+use ropewalk_host::identity::ProcessIdentity;
+use ropewalk_host::output::rules::OutputRules;
 use ropewalk_host::pool::WorkerEvent;
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
 
 use super::rows::{Case, History};
-use super::{Hand, landing, lock};
+use super::{Hand, Site, landing, lock};
+
+/// Where prompts are kept, in the state folder.
+pub(crate) const PROMPTS: &str = "prompts";
+
+/// The file in an attempt's folder in which an agent may name its conversation.
+const SESSION: &str = "session";
+
+/// The exit status by which an agent says that its provider wants it to come back later: `EX_TEMPFAIL` of sysexits.h.
+const LATER: i32 = 75;
 
 /// Why an attempt did not start: once more may help, or not.
 enum NoStart {
@@ -49,7 +64,7 @@ impl Hand {
         }
         lock(&self.site.starting).remove(&id);
         let (kind, detail) = failed?;
-        Some(Event::AttemptExited { attempt: id, exit: Exit { kind, detail, tail: String::new() } })
+        Some(Event::AttemptExited { attempt: id, exit: Exit::new(kind, detail) })
     }
 
     fn try_start(&self, id: AttemptId) -> Result<(), NoStart> {
@@ -58,7 +73,9 @@ impl Hand {
         let is_stopping = || lock(&self.site.stopping).contains(&id);
         if worker_note(&folder).exists() || exit_record(&folder).exists() {
             // A worker has it, or had it: nothing is looked up, written or made again under a living agent.
+            let taken_up = TakenUp::begin(&folder)?;
             self.site.pool.run(found_again(&key, &folder)).map_err(|error| error.to_string())?;
+            taken_up.done();
             if is_stopping() {
                 self.site.pool.stop(&key, false);
             }
@@ -102,7 +119,11 @@ impl Hand {
         let start = match read_start(folder) {
             Some(start) => start,
             None => {
-                let resumed = history.last_candidate.as_ref().and_then(|c| c.resume_at.clone());
+                let checkpoint = history.this.as_ref().and_then(|attempt| attempt.resume.as_ref());
+                let resumed = match checkpoint {
+                    Some(resume) => Some(resume.commit.clone()),
+                    None => history.last_candidate.as_ref().and_then(|c| c.resume_at.clone()),
+                };
                 let tip = || repository.branch_tip(branch).map_err(|error| error.to_string());
                 match resumed {
                     Some(start) => start,
@@ -131,27 +152,31 @@ impl Hand {
             )
         })?;
         let text = self.prompt(id, case, history)?;
-        let prompt_file = folder.join("prompt.md");
-        std::fs::write(&prompt_file, &text)
-            .map_err(|e| format!("cannot write {}: {e}", prompt_file.display()))?;
+        let prompt_file =
+            content::keep(&self.site.home.join(PROMPTS), &text, "md").map_err(|error| error.to_string())?;
         let mut given = case.named(id);
         given.push(("ROPEWALK_PROMPT", prompt_file.to_string_lossy().into_owned()));
+        given.push(("ROPEWALK_SESSION_FILE", folder.join(SESSION).to_string_lossy().into_owned()));
+        if let Some(resume) = history.this.as_ref().and_then(|attempt| attempt.resume.as_ref()) {
+            given.push(("ROPEWALK_CHECKPOINT", resume.commit.to_string()));
+            given.extend(resume.session.clone().map(|session| ("ROPEWALK_SESSION", session)));
+        }
         if let Some(start) = start {
             given.push(("ROPEWALK_WORKTREE", dir.to_string_lossy().into_owned()));
             given.push(("ROPEWALK_BASE", start.to_string()));
             let last = history.last.as_ref().and_then(|attempt| attempt.head.as_ref());
             given.extend(last.map(|head| ("ROPEWALK_PREVIOUS", head.to_string())));
         }
+        let env = shell::environment(shell::own_environment(), &settings.env, &given);
+        Site::refuse_short_secrets(settings, &env).map_err(NoStart::SetUp)?;
         Ok(Assignment {
-            key: id.to_string(),
-            folder: folder.to_owned(),
             argv: shell::argv_of(&command),
             dir: dir.to_owned(),
-            env: shell::environment(shell::own_environment(), &settings.env, &given),
             stdin: Some(prompt_file),
             timeout_ms: settings.timeout_ms.unwrap_or(self.site.limits.timeout_ms),
-            grace_ms: self.site.limits.kill_grace_ms,
+            stall_ms: settings.stall_ms.filter(|ms| *ms > 0),
             program: shell::program_of(&command),
+            ..self.site.supervised(id.to_string(), folder, settings, env)
         })
     }
 
@@ -165,6 +190,7 @@ impl Hand {
             ended,
             output: history.last.as_ref().and_then(|attempt| attempt.feedback.as_deref()),
             returned: history.last_candidate.as_ref().and_then(|candidate| candidate.feedback.as_deref()),
+            resume: history.this.as_ref().and_then(|attempt| attempt.resume.as_ref()),
         };
         let story =
             told.as_ref().map(|(story, text)| (*story, text.description.as_str(), text.criteria.as_slice()));
@@ -187,10 +213,14 @@ impl Hand {
         let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
         let repository = self.repository(project.id)?;
         let attempt = self.history(id)?.this.ok_or_else(|| "the attempt is not in the store".to_owned())?;
-        let start = attempt.start.or_else(|| read_start(&self.site.attempt_folder(&id.to_string())));
-        let Some(start) = start else {
+        let folder = self.site.attempt_folder(&id.to_string());
+        let Some(start) = start_of(&attempt, &folder) else {
             return Ok(Collected::Gone { detail: "it never had a worktree".into() });
         };
+        if ended_before_this_boot(&folder) {
+            let detail = "the machine went down before its work was read; its files may be torn".to_owned();
+            return Ok(Collected::Fault { detail });
+        }
         let message = leftover_message(&case.task, case.prd.as_ref(), id.number.0);
         let worktree = self.site.worktree(&id.to_string());
         let left = repository
@@ -200,6 +230,39 @@ impl Hand {
             Left::Commit { head, changed } => Collected::Commit { head, changed },
             Left::Unfinished { detail } => Collected::Unfinished { detail },
             Left::Gone { detail } => Collected::Gone { detail },
+        })
+    }
+
+    /// Puts by what the worktree holds now.
+    pub(super) fn checkpoint(&self, id: AttemptId, why: CheckpointWhy) -> Option<Event> {
+        let result = self.try_checkpoint(id);
+        Some(Event::Checkpointed { attempt: id, why, result })
+    }
+
+    fn try_checkpoint(&self, id: AttemptId) -> Result<CheckpointFacts, String> {
+        let case = self.case(id.task)?;
+        let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
+        let repository = self.repository(project.id)?;
+        let attempt = self.history(id)?.this.ok_or_else(|| "the attempt is not in the store".to_owned())?;
+        let folder = self.site.attempt_folder(&id.to_string());
+        let start = start_of(&attempt, &folder).ok_or_else(|| "it has no worktree yet".to_owned())?;
+        // What the rows have let go of goes first: rows are the truth.
+        let rows = self.reader.checkpoints(id.task).map_err(|error| error.to_string())?;
+        let kept = rows.into_iter().map(|row| row.facts.commit).collect();
+        if let Err(error) = repository.forget_checkpoints(id.task, &kept) {
+            self.complain(&format!("old checkpoints of task {} are kept: {error}", id.task));
+        }
+        let worktree = self.site.worktree(&id.to_string());
+        let commit = repository
+            .checkpoint(id, &worktree, &start, ropewalk_host::clock::wall_ms())
+            .map_err(|error| error.to_string())?;
+        let bytes = |name: &str| folder.join(name).symlink_metadata().map_or(0, |facts| facts.len());
+        Ok(CheckpointFacts {
+            commit,
+            start,
+            session: read_session(&folder),
+            stdout_bytes: bytes("stdout"),
+            stderr_bytes: bytes("stderr"),
         })
     }
 
@@ -241,12 +304,70 @@ pub(super) fn found_again(key: &str, folder: &Path) -> Assignment {
         stdin: None,
         timeout_ms: 0,
         grace_ms: 0,
+        stall_ms: None,
+        bounds: Bounds::default(),
+        output: OutputRules::default(),
         program: None,
     }
 }
 
 fn read_start(folder: &Path) -> Option<Oid> {
     Oid::new(std::fs::read_to_string(folder.join("start")).ok()?.trim()).ok()
+}
+
+fn read_note(folder: &Path) -> Option<WorkerNote> {
+    read_record(&worker_note(folder)).ok().flatten()
+}
+
+/// Where the work in an attempt's worktree began.
+fn start_of(attempt: &Attempt, folder: &Path) -> Option<Oid> {
+    let resumed = attempt.resume.as_ref().map(|resume| resume.start.clone());
+    resumed.or_else(|| attempt.start.clone()).or_else(|| read_start(folder))
+}
+
+fn is_this_boot(boot_id: &str) -> bool {
+    // A record of before such ids were kept says nothing.
+    boot_id.is_empty() || ProcessIdentity::own().is_some_and(|own| own.boot_id == boot_id)
+}
+
+/// The agent ended, and the machine was started anew since: nobody knows which of its files reached the disk.
+fn ended_before_this_boot(folder: &Path) -> bool {
+    let record: Option<ExitRecord> = read_record(&exit_record(folder)).ok().flatten();
+    record.is_some_and(|record| !is_this_boot(&record.boot_id))
+}
+
+/// The agent's own name for its conversation, if it wrote one down: the first line of a file that it was told of.
+fn read_session(folder: &Path) -> Option<String> {
+    const SESSION_BYTES_MAX: usize = 256;
+    let text = read_tail(&folder.join(SESSION), SESSION_BYTES_MAX)?;
+    let line = text.lines().next()?.trim();
+    let is_plain = !line.is_empty() && line.chars().all(|c| c.is_ascii_graphic());
+    is_plain.then(|| line.to_owned())
+}
+
+/// A mark that an attempt of an earlier engine is being taken up. An engine that ends in the middle leaves it, and an
+/// attempt that has ended as many engines as [`TakenUp::MAX`] is set aside instead of ending the next.
+struct TakenUp(PathBuf);
+
+impl TakenUp {
+    const MAX: u64 = 3;
+
+    fn begin(folder: &Path) -> Result<TakenUp, NoStart> {
+        let path = folder.join("taken-up");
+        let before = path.symlink_metadata().map_or(0, |facts| facts.len());
+        if before >= Self::MAX {
+            let text = format!("the engine ended {before} times while it took this attempt up");
+            return Err(NoStart::SetUp(text));
+        }
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        // Without the mark it is only less safe.
+        let _ = opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"."));
+        Ok(TakenUp(path))
+    }
+
+    fn done(self) {
+        let _ = std::fs::remove_file(self.0);
+    }
 }
 
 /// What a worker's word means to the engine.
@@ -263,19 +384,29 @@ pub(super) fn read_worker_event(home: &Path, tail_max: usize, event: WorkerEvent
         WorkerEvent::Started { key, .. } => {
             let attempt = key.parse().ok()?;
             let start = read_start(&folder(&key));
-            Some((key, Event::AttemptStarted { attempt, start }))
+            let rung = read_note(&folder(&key)).and_then(|note| note.rung);
+            Some((key, Event::AttemptStarted { attempt, start, rung }))
         }
         WorkerEvent::Alive { key } => {
             let attempt = key.parse().ok()?;
             Some((key, Event::AttemptAlive { attempt }))
+        }
+        WorkerEvent::NearDeadline { key, left_ms } => {
+            let attempt = key.parse().ok()?;
+            Some((key, Event::AttemptNearDeadline { attempt, left_ms }))
         }
         WorkerEvent::Ended { key, record } => {
             let exit = exit_of(&record, &folder(&key), tail_max);
             ended(key, exit)
         }
         WorkerEvent::Lost { key, detail } => {
-            let exit = Exit { kind: ExitKind::Lost, detail, tail: tail_of(&folder(&key), tail_max) };
-            ended(key, exit)
+            let folder = folder(&key);
+            let note = read_note(&folder);
+            let is_other_boot = note.as_ref().is_some_and(|note| !is_this_boot(&note.worker.boot_id));
+            let kind = if is_other_boot { ExitKind::MachineEnded } else { ExitKind::Lost };
+            let rung = note.and_then(|note| note.rung);
+            let (tail, session) = (tail_of(&folder, tail_max), read_session(&folder));
+            ended(key, Exit { tail, rung, session, ..Exit::new(kind, detail) })
         }
     }
 }
@@ -283,18 +414,31 @@ pub(super) fn read_worker_event(home: &Path, tail_max: usize, event: WorkerEvent
 fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
     let (kind, detail) = match &record.end {
         End::Exited { code: 0 } => (ExitKind::Success, String::new()),
+        End::Exited { code: LATER } => {
+            (ExitKind::RateLimited, format!("it asked to come back later (exit status {LATER})"))
+        }
         End::Exited { code } => (ExitKind::Failure, format!("exit status {code}")),
         End::Signalled { os_signal } => (ExitKind::Failure, format!("ended by OS signal {os_signal}")),
-        End::TimedOut => {
-            let note: Option<WorkerNote> = read_record(&worker_note(folder)).ok().flatten();
-            let limit_ms = note.map_or(record.wall_ms, |note| note.timeout_ms);
-            (ExitKind::TimedOut, format!("its time ran out after {} ms", limit_ms))
+        End::TimedOut { stalled: true } => {
+            (ExitKind::Stalled, "it neither printed nor computed anything for as long as it may".into())
         }
+        End::TimedOut { stalled: false } => {
+            let limit_ms = read_note(folder).map_or(record.usage.wall_ms, |note| note.timeout_ms);
+            (ExitKind::TimedOut, format!("its time ran out after {limit_ms} ms"))
+        }
+        End::OverLimit { resource, detail } => (ExitKind::OverLimit(*resource), detail.clone()),
         End::Stopped => (ExitKind::Stopped, "asked to end".into()),
         End::NotStarted { reason, passing: true } => (ExitKind::CouldNotStart, reason.clone()),
         End::NotStarted { reason, passing: false } => (ExitKind::SetUpFault, reason.clone()),
     };
-    Exit { kind, detail, tail: tail_of(folder, tail_max) }
+    Exit {
+        kind,
+        detail,
+        tail: tail_of(folder, tail_max),
+        usage: Some(record.usage),
+        rung: record.rung,
+        session: read_session(folder),
+    }
 }
 
 /// The end of what it printed: half of the room for each stream.

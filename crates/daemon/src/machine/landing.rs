@@ -98,6 +98,7 @@ impl Hand {
         given.push(("ROPEWALK_BASE", merged.onto.to_string()));
         let checks = case.settings.checks.clone().unwrap_or_default();
         let env = shell::environment(shell::own_environment(), &case.settings.env, &given);
+        Site::refuse_short_secrets(&case.settings, &env)?;
         if !is_handed {
             find_programs(&checks, &worktree, &env)?;
         }
@@ -105,15 +106,10 @@ impl Hand {
         argv.push("check".into());
         argv.extend(checks);
         let assignment = Assignment {
-            key,
-            folder,
             argv,
             dir: worktree,
-            env,
-            stdin: None,
             timeout_ms: case.settings.check_timeout_ms.unwrap_or(self.site.limits.check_timeout_ms),
-            grace_ms: self.site.limits.kill_grace_ms,
-            program: None,
+            ..self.site.supervised(key, &folder, &case.settings, env)
         };
         let key = assignment.key.clone();
         self.site.pool.run(assignment).map_err(|error| error.to_string())?;
@@ -248,14 +244,16 @@ pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
         .unwrap_or("the check failed");
     let result = match exit.kind {
         ExitKind::Success => CheckResult::Passed,
-        ExitKind::Failure | ExitKind::OverLimit => {
+        ExitKind::Failure | ExitKind::RateLimited => {
             CheckResult::Failed { text: format!("{verdict}\n\n{}", exit.tail) }
         }
-        ExitKind::TimedOut => {
+        ExitKind::TimedOut | ExitKind::Stalled | ExitKind::OverLimit(_) => {
             CheckResult::Failed { text: format!("the checks: {}\n\n{}", exit.detail, exit.tail) }
         }
         ExitKind::SetUpFault | ExitKind::CouldNotStart => CheckResult::Fault { detail: exit.detail.clone() },
-        ExitKind::Stopped | ExitKind::Lost => CheckResult::Lost { detail: exit.detail.clone() },
+        ExitKind::Stopped | ExitKind::Lost | ExitKind::MachineEnded => {
+            CheckResult::Lost { detail: exit.detail.clone() }
+        }
     };
     Some(Event::Checked { candidate, commit: commit.to_owned(), result })
 }

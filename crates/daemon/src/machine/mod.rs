@@ -4,7 +4,9 @@
 //! not wait. What a hand finds out goes back to the loop as an event.
 
 mod attempts;
+mod keeping;
 mod landing;
+mod monitor;
 mod rows;
 mod sweep;
 
@@ -16,15 +18,22 @@ use std::thread::JoinHandle;
 
 use ropewalk_core::command::Answer;
 use ropewalk_core::effect::Effect;
+use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{BranchResult, CheckResult, Event, ReplyTo};
 use ropewalk_core::id::{AttemptId, PrdNumber, ProjectId};
 use ropewalk_core::limits::Limits;
 use ropewalk_core::port::World;
+use ropewalk_core::settings::{OnOutputFull, Settings};
 use ropewalk_host::durable::create_private_folder;
 use ropewalk_host::git::Repository;
+use ropewalk_host::output::rules::{OutputRules, OverOutput};
 use ropewalk_host::pool::Pool;
+use ropewalk_host::redact::VALUE_BYTES_MIN;
+use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_store::{SqliteReader, SqliteStore};
 
+use self::keeping::Bell;
+use self::monitor::Monitor;
 use crate::door::{Message, Options, tell};
 
 /// Threads that carry effects out. Git is bound by the disk and by its own locks: beyond four, more of them only
@@ -52,6 +61,11 @@ pub(crate) struct Machine {
     work: Option<Sender<Chore>>,
     hands: Vec<JoinHandle<()>>,
     site: Arc<Site>,
+    keeper: Option<JoinHandle<()>>,
+    bell: Arc<Bell>,
+    pub(crate) monitor: Monitor,
+    /// As the pool was told.
+    slots: u32,
     replies: BTreeMap<ReplyTo, Sender<Answer>>,
 }
 
@@ -125,11 +139,41 @@ impl Machine {
                 .map_err(|error| error.to_string())?;
             hands.push(thread);
         }
-        Ok(Machine { work: Some(work), hands, site, replies: BTreeMap::new() })
+        let monitor = Monitor::start(&options.home, options.floor, site.inbox.clone())?;
+        let bell = Arc::<Bell>::default();
+        let keeper = {
+            let hand =
+                Hand { site: Arc::clone(&site), reader: store.reader().map_err(|error| error.to_string())? };
+            let (bell, retention) = (Arc::clone(&bell), options.retention);
+            std::thread::Builder::new()
+                .name("keeper".into())
+                .spawn(move || hand.keep_house(&bell, &retention))
+                .map_err(|error| error.to_string())?
+        };
+        let keeper = Some(keeper);
+        Ok(Machine {
+            work: Some(work),
+            hands,
+            site,
+            keeper,
+            bell,
+            monitor,
+            slots: 0,
+            replies: BTreeMap::new(),
+        })
     }
 
     pub(crate) fn expect_reply(&mut self, to: ReplyTo, reply: Sender<Answer>) {
         self.replies.insert(to, reply);
+    }
+
+    /// After a turn: whether there is work to look after, and how many workers it wants.
+    pub(crate) fn see(&mut self, engine: &Engine) {
+        self.monitor.see(engine);
+        if self.slots != engine.slots() {
+            self.slots = engine.slots();
+            self.site.pool.set_wanted(self.slots as usize);
+        }
     }
 
     /// Answers everybody who still waits with the end of the line: what they asked for was not done.
@@ -138,7 +182,13 @@ impl Machine {
     }
 
     /// Ends the hands once they have done what they hold, and the workers.
-    pub(crate) fn close(&mut self) {
+    /// With `leave`, workers that are at work go on alone.
+    pub(crate) fn close(&mut self, leave: bool) {
+        self.bell.ring();
+        self.monitor.close();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
         // One end for each hand, behind all that they still hold.
         if let Some(work) = self.work.take() {
             for _ in 0..self.hands.len() {
@@ -150,7 +200,7 @@ impl Machine {
             let _ = hand.join();
         }
         self.replies.clear();
-        self.site.pool.close(false);
+        self.site.pool.close(leave);
     }
 }
 
@@ -217,6 +267,7 @@ impl Hand {
                 }
             })),
             Effect::Start { attempt } => self.start(attempt),
+            Effect::Checkpoint { attempt, why } => self.checkpoint(attempt, why),
             Effect::Collect { attempt } => self.collect(attempt),
             Effect::Release { attempt } => {
                 self.release(attempt);
@@ -264,6 +315,48 @@ impl Hand {
 impl Site {
     fn attempt_folder(&self, key: &str) -> PathBuf {
         self.home.join("attempts").join(key)
+    }
+
+    /// A secret that is too short to be looked for must not be handed out: it would be stored wherever it is printed.
+    fn refuse_short_secrets(settings: &Settings, env: &[(String, String)]) -> Result<(), String> {
+        let secrets = settings.secrets.as_deref().unwrap_or_default();
+        let short = env.iter().find(|(name, value)| {
+            let bytes = value.trim().len();
+            secrets.contains(name) && bytes > 0 && bytes < VALUE_BYTES_MIN
+        });
+        short.map_or(Ok(()), |(name, _)| {
+            Err(format!(
+                "the secret {name} has fewer than {VALUE_BYTES_MIN} bytes: it cannot be kept off the disk"
+            ))
+        })
+    }
+
+    /// An assignment with all that its settings say of how it is supervised; what it runs is still to be filled in.
+    fn supervised(
+        &self,
+        key: String,
+        folder: &Path,
+        settings: &Settings,
+        env: Vec<(String, String)>,
+    ) -> Assignment {
+        let secrets = settings.secrets.as_deref().unwrap_or_default();
+        let is_secret = |name: &&(String, String)| secrets.contains(&name.0);
+        let output = OutputRules {
+            bytes_max: settings.output_bytes_max.unwrap_or(self.limits.output_bytes_max),
+            over: match settings.on_output_full.unwrap_or_default() {
+                OnOutputFull::Drop => OverOutput::Drop,
+                OnOutputFull::End => OverOutput::End,
+            },
+            secrets: env.iter().filter(is_secret).map(|(_, value)| value.clone()).collect(),
+            filtered: settings.filter_output.unwrap_or(false),
+        };
+        Assignment {
+            bounds: settings.bounds,
+            grace_ms: settings.kill_grace_ms.unwrap_or(self.limits.kill_grace_ms),
+            env,
+            output,
+            ..attempts::found_again(&key, folder)
+        }
     }
 
     fn worktree(&self, key: &str) -> PathBuf {

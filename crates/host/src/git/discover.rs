@@ -52,18 +52,18 @@ impl From<GitError> for RepositoryFault {
     }
 }
 
-/// Checks that git can be run and is new enough.
+/// Checks that git can be run and is new enough; tells its version, such as `2.47.3`.
 ///
 /// # Errors
 /// Says which of the two is not so, and what to install.
-pub fn version_check() -> Result<(), GitError> {
-    let said = Call::new("version", Path::new("/")).arg("version").run()?;
-    match is_new_enough(&said.text()) {
-        true => Ok(()),
+pub fn version_check() -> Result<String, GitError> {
+    let said = Call::new("version", Path::new("/")).arg("version").run()?.text();
+    match is_new_enough(&said) {
+        true => Ok(said.trim_start_matches("git version ").to_owned()),
         false => Err(GitError::new(
             "version",
             Path::new("/"),
-            format!("it is {:?}; install {}.{} or newer", said.text(), OLDEST.0, OLDEST.1),
+            format!("it is {said:?}; install {}.{} or newer", OLDEST.0, OLDEST.1),
         )),
     }
 }

@@ -10,6 +10,7 @@
 //! moves. Conversions that `.gitattributes` asks for without a program (`text`, `eol`) do.
 
 mod admin;
+mod checkpoint;
 mod collect;
 mod create;
 mod discover;

@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::overdue::Due;
 use super::{Chore, Link, Shared, State, WORKERS_MAX, WorkerEvent, leftover, spawn_thread};
-use crate::clock::wall_ms;
+use crate::clock::{boot_ms, wall_ms};
+use crate::containment::mark::Killed;
+use crate::containment::remove_stale;
 use crate::durable::{FileError, read_record};
 use crate::identity::ProcessIdentity;
 use crate::socket;
@@ -22,7 +25,7 @@ use crate::worker::record::{self, AgentNote, End, ExitRecord, WorkerNote};
 use crate::worker::socket_name;
 
 /// How long a worker may take to end once its socket is closed: it has only its exit left.
-const END_WAIT_MS: u32 = 2_000;
+pub(super) const END_WAIT_MS: u32 = 500;
 
 /// How often an assignment is settled anew before its worker is given up: each time means that a worker hung
 /// up on us while it lived.
@@ -32,7 +35,7 @@ const TRIES_MAX: u32 = 8;
 const FAILURES_MAX: u32 = 3;
 
 /// How long a message may stay unread before its worker counts as stuck.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The workers' log: they write when something is wrong, so a megabyte holds years.
 const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -59,6 +62,7 @@ impl Shared {
                     self.sweep();
                 }
             }
+            self.keep_time();
             self.pair();
         }
     }
@@ -78,7 +82,17 @@ impl Shared {
             }
             // With neither worker nor chore left nothing else would tell the one who closes the pool.
             self.changed.notify_all();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let wait_ms = state.wait_ms(self.warm);
+            if wait_ms == Some(0) {
+                return Some(None);
+            }
+            state = match wait_ms {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(ms) => {
+                    let waited = self.changed.wait_timeout(state, Duration::from_millis(ms));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 
@@ -116,7 +130,11 @@ impl Shared {
             {
                 state.waiting.pop_front();
                 link.key = Some(key);
+                link.idle_since = None;
                 entry.link = Some(number);
+                let assignment = &entry.assignment;
+                let deadline = boot_ms().saturating_add(assignment.timeout_ms);
+                entry.due = Some(Due::after_deadline(deadline, assignment.grace_ms));
                 return Step::Hand {
                     stream: Arc::clone(&link.stream),
                     assignment: Box::new(entry.assignment.clone()),
@@ -134,7 +152,7 @@ impl Shared {
         }
         let starting = state.links.values().filter(|link| link.own && link.worker.is_none()).count();
         let wanted = state.waiting.len() > starting + state.idle.len()
-            || (state.links.len() < self.warm && state.failures == 0);
+            || (state.workers() < self.warm && state.failures == 0);
         if wanted && state.links.len() < WORKERS_MAX {
             state.next_number += 1;
             return Step::Start { number: state.next_number - 1 };
@@ -144,16 +162,13 @@ impl Shared {
 
     fn hand(&self, stream: &UnixStream, assignment: Assignment) {
         let key = assignment.key.clone();
-        match encode(&ToWorker::Assign { assignment }) {
+        match encode(&ToWorker::Assign { assignment: Box::new(assignment) }) {
             Ok(line) => write_or_hang_up(stream, &line),
             Err(error) => {
                 let mut state = self.lock();
                 let number = state.running.get(&key).and_then(|entry| entry.link);
-                if let Some(number) = number
-                    && let Some(link) = state.links.get_mut(&number)
-                {
-                    link.key = None;
-                    state.idle.push(number);
+                if let Some(number) = number {
+                    state.set_idle(number);
                 }
                 drop(state);
                 let reason = format!("the assignment is too long: {error}");
@@ -211,7 +226,15 @@ impl Shared {
         if let Some(entry) = key.as_ref().and_then(|key| state.running.get_mut(key)) {
             entry.link = Some(number);
         }
-        state.links.insert(number, Link { stream: Arc::clone(&stream), worker: None, key, own });
+        let link = Link {
+            stream: Arc::clone(&stream),
+            worker: None,
+            key,
+            own,
+            idle_since: None,
+            is_dismissed: false,
+        };
+        state.links.insert(number, link);
         // Closed meanwhile: nobody else would hang up.
         let closed = state.closed;
         drop(state);
@@ -234,8 +257,19 @@ impl Shared {
         let mut state = self.lock();
         let Some(entry) = state.running.get_mut(key) else { return };
         entry.stop = Some(kill || entry.stop == Some(true));
-        // Without a link it waits: `pair` sees the wish, or `settle` does.
-        let Some(number) = entry.link else { return };
+        if !entry.is_recording {
+            entry.due = Some(Due::after_stop(kill, entry.grace_ms).sooner(entry.due));
+        }
+        let Some(number) = entry.link else {
+            if state.waiting.iter().any(|waiting| waiting == key) {
+                state.waiting.retain(|waiting| waiting != key);
+                drop(state);
+                let record = ExitRecord::of_nothing(key, End::Stopped, wall_ms());
+                self.end(key, WorkerEvent::Ended { key: key.to_owned(), record });
+            }
+            // Else it is to be settled, which sees the wish.
+            return;
+        };
         let stream = state.links.get(&number).map(|link| Arc::clone(&link.stream));
         drop(state);
         if let Some(stream) = stream {
@@ -244,15 +278,22 @@ impl Shared {
     }
 
     fn quit(&self) {
-        let streams: Vec<_> = self.lock().links.values().map(|link| Arc::clone(&link.stream)).collect();
+        let mut state = self.lock();
+        for entry in state.running.values_mut().filter(|entry| !entry.is_recording) {
+            // For a worker, to quit is to stop first: and one that does not answer is to hold up no end.
+            entry.due = Some(Due::after_stop(false, entry.grace_ms).sooner(entry.due));
+        }
+        let streams: Vec<_> = state.links.values().map(|link| Arc::clone(&link.stream)).collect();
+        drop(state);
         for stream in streams {
             say(&stream, &ToWorker::Quit);
         }
     }
 
-    /// Removes dead workers' sockets and lets go of idle workers of an earlier daemon: to be connected to and
+    /// Removes dead workers' cgroups and sockets and lets go of idle workers of an earlier daemon: to be connected to and
     /// hung up on is, for a worker without work, to be told to quit. One at work does not mind.
     fn sweep(&self) {
+        remove_stale();
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
@@ -293,6 +334,9 @@ impl Shared {
             self.wait_for_worker(&assignment.key);
             return Ok(());
         };
+        if let Some(note) = &note {
+            self.expect_end(&assignment.key, note);
+        }
         if self.is_linked(&worker) {
             // It is alive, it is ours, and it has just said that it does not run this.
             match note {
@@ -323,7 +367,7 @@ impl Shared {
         Ok(())
     }
 
-    fn ended_by_record(&self, assignment: &Assignment) -> Result<bool, FileError> {
+    pub(super) fn ended_by_record(&self, assignment: &Assignment) -> Result<bool, FileError> {
         let found: Option<ExitRecord> = read_record(&record::exit_record(&assignment.folder))?;
         let Some(record) = found else { return Ok(false) };
         let key = assignment.key.clone();
@@ -333,6 +377,16 @@ impl Shared {
 
     fn wait_for_worker(&self, key: &str) {
         self.lock().waiting.push_back(key.to_owned());
+    }
+
+    /// Its worker's note says when it has to be over, with or without a stop that came meanwhile.
+    fn expect_end(&self, key: &str, note: &WorkerNote) {
+        if let Some(entry) = self.lock().running.get_mut(key) {
+            entry.grace_ms = note.grace_ms;
+            let deadline = Due::after_deadline(note.deadline_boot_ms, note.grace_ms).in_time_to_answer();
+            let asked = entry.stop.map(|kill| Due::after_stop(kill, note.grace_ms));
+            entry.due = Some(deadline.sooner(asked));
+        }
     }
 
     fn is_linked(&self, worker: &ProcessIdentity) -> bool {
@@ -366,10 +420,8 @@ impl Shared {
         true
     }
 
-    fn lose(&self, assignment: &Assignment, worker: &ProcessIdentity, why: &str) {
-        let agent: Option<AgentNote> =
-            read_record(&record::agent_note(&assignment.folder)).unwrap_or_default();
-        let killed = leftover::kill(worker, &assignment.key, agent.as_ref().map(|note| &note.agent));
+    pub(super) fn lose(&self, assignment: &Assignment, worker: &ProcessIdentity, why: &str) {
+        let killed = self.kill_leftover(assignment, worker);
         let mut detail = format!("{why} (worker pid {})", worker.pid);
         if killed.count > 0 {
             detail.push_str(&format!("; {} processes that it left were killed", killed.count));
@@ -380,9 +432,17 @@ impl Shared {
         let key = assignment.key.clone();
         self.end(&assignment.key, WorkerEvent::Lost { key, detail });
     }
+
+    pub(super) fn kill_leftover(&self, assignment: &Assignment, worker: &ProcessIdentity) -> Killed {
+        let agent: Option<AgentNote> =
+            read_record(&record::agent_note(&assignment.folder)).unwrap_or_default();
+        let note: Option<WorkerNote> =
+            read_record(&record::worker_note(&assignment.folder)).unwrap_or_default();
+        leftover::kill(worker, &assignment.key, note.as_ref(), agent.as_ref())
+    }
 }
 
-fn say(stream: &UnixStream, message: &ToWorker) {
+pub(super) fn say(stream: &UnixStream, message: &ToWorker) {
     if let Ok(line) = encode(message) {
         write_or_hang_up(stream, &line);
     }

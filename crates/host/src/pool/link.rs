@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::sync::Arc;
 
+use super::overdue::Due;
 use super::{Chore, Shared, WorkerEvent};
+use crate::containment::remove_of;
 use crate::identity::ProcessIdentity;
 use crate::worker::protocol::{FromWorker, Lines};
 
@@ -27,10 +29,14 @@ impl Shared {
             }
         }
         let _ = stream.shutdown(std::net::Shutdown::Both);
-        self.unlink(number);
+        let worker = self.unlink(number);
         if let Some(mut child) = child {
             // After `close(leave)` this may take as long as the worker's work; nothing else waits here.
             let _ = child.wait();
+            if let Some(worker) = worker {
+                // Only what one that was killed could not take away itself.
+                remove_of(&worker);
+            }
             self.lock().children -= 1;
             self.changed.notify_all();
         }
@@ -42,15 +48,20 @@ impl Shared {
             FromWorker::Started { key, agent, started_at_ms } => {
                 self.tell_of(number, &key.clone(), WorkerEvent::Started { key, agent, started_at_ms });
             }
-            FromWorker::Alive { key } => self.tell_of(number, &key.clone(), WorkerEvent::Alive { key }),
+            FromWorker::Alive { key, recording } => {
+                self.note_alive(number, &key, recording);
+                self.tell_of(number, &key.clone(), WorkerEvent::Alive { key });
+            }
+            FromWorker::NearDeadline { key, left_ms } => {
+                self.tell_of(number, &key.clone(), WorkerEvent::NearDeadline { key, left_ms });
+            }
             FromWorker::Ended { key, record } => {
                 let mut state = self.lock();
                 let Some(link) = state.links.get_mut(&number) else { return };
                 if link.key.as_deref() != Some(&key) {
                     return;
                 }
-                link.key = None;
-                state.idle.push(number);
+                state.set_idle(number);
                 state.look = true;
                 drop(state);
                 self.changed.notify_all();
@@ -67,7 +78,7 @@ impl Shared {
         if assignment.is_none() {
             // Expected to run something and does not: it has ended meanwhile, or never came to it.
             let expected = link.key.take();
-            state.idle.push(number);
+            state.set_idle(number);
             if let Some(key) = expected {
                 state.chores.push_back(Chore::Settle { key, worker: Some(worker) });
             }
@@ -75,6 +86,17 @@ impl Shared {
         state.look = true;
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// One that cannot write its record is waited for as long as it says so.
+    fn note_alive(&self, number: u32, key: &str, recording: bool) {
+        let mut state = self.lock();
+        if let Some(entry) = state.running.get_mut(key).filter(|entry| entry.link == Some(number))
+            && recording
+        {
+            entry.is_recording = true;
+            entry.due = Some(Due::after_sign_of_recording());
+        }
     }
 
     /// Tells something of an assignment, if this worker is the one that has it.
@@ -88,10 +110,13 @@ impl Shared {
         }
     }
 
-    fn unlink(&self, number: u32) {
+    /// Returns whose connection it was.
+    fn unlink(&self, number: u32) -> Option<ProcessIdentity> {
         let mut state = self.lock();
         state.idle.retain(|idle| *idle != number);
-        if let Some(link) = state.links.remove(&number) {
+        let link = state.links.remove(&number);
+        let worker = link.as_ref().and_then(|link| link.worker.clone());
+        if let Some(link) = link {
             if link.own && link.worker.is_none() {
                 state.failures += 1;
                 "it ended before it said anything; see workers/log".clone_into(&mut state.fault);
@@ -106,5 +131,6 @@ impl Shared {
         state.look = true;
         drop(state);
         self.changed.notify_all();
+        worker
     }
 }

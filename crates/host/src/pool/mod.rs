@@ -6,11 +6,13 @@
 //! back as [`WorkerEvent`]s from those threads; the receiver may block them (back-pressure), never the caller.
 //!
 //! For each accepted [`Pool::run`] there is exactly one [`WorkerEvent::Ended`] or [`WorkerEvent::Lost`], unless
-//! the pool is closed first; then the next pool's `run` of the same assignment tells.
+//! the pool is closed first; then the next pool's `run` of the same assignment tells. No worker can hold that back: one
+//! that does not answer is killed (`overdue`).
 
 mod hands;
 mod leftover;
 mod link;
+mod overdue;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -43,6 +45,8 @@ pub enum WorkerEvent {
     Started { key: String, agent: ProcessIdentity, started_at_ms: i64 },
     /// A sign of life, at least every [`worker::ALIVE_MS`].
     Alive { key: String },
+    /// Nine tenths of its time are gone. Told again after a reconnection.
+    NearDeadline { key: String, left_ms: u64 },
     /// It is over, nothing of it is alive, and its record is on disk (but for what never got a worker).
     Ended { key: String, record: ExitRecord },
     /// Its worker is gone and left no record. What it had started has been killed as far as it can be told
@@ -93,6 +97,8 @@ struct State {
     /// Links whose worker has nothing to do. The last one was used last: its memory is warm.
     idle: Vec<u32>,
     next_number: u32,
+    /// Assignments at once that are looked forward to; see [`Pool::set_wanted`].
+    wanted: usize,
     /// Workers in a row that ended before they said anything, and why the last did.
     failures: u32,
     fault: String,
@@ -111,6 +117,12 @@ struct Entry {
     stop: Option<bool>,
     /// How often it had to be settled anew.
     tries: u32,
+    /// What it really has: an assignment that is only found again need not know.
+    grace_ms: u64,
+    /// When it is ended without its worker.
+    due: Option<overdue::Due>,
+    /// Over, but its worker could not write that down yet. Killing it now would lose how it ended.
+    is_recording: bool,
 }
 
 /// A connection to a worker.
@@ -123,6 +135,10 @@ struct Link {
     key: Option<String>,
     /// Whether this pool started it.
     own: bool,
+    /// Boot clock: since when it has had nothing to do.
+    idle_since: Option<u64>,
+    /// It was told to quit.
+    is_dismissed: bool,
 }
 
 #[derive(Debug)]
@@ -141,9 +157,17 @@ enum Chore {
     Quit,
 }
 
+impl Entry {
+    fn new(assignment: Assignment) -> Entry {
+        let grace_ms = assignment.grace_ms;
+        Entry { assignment, link: None, stop: None, tries: 0, grace_ms, due: None, is_recording: false }
+    }
+}
+
 impl Pool {
     /// Opens the pool of a state folder whose lock the caller holds, and starts `warm` workers ahead.
-    /// `program` is the argument vector that starts one (`[current_exe, "worker"]`).
+    /// `program` is the argument vector that starts one (`[current_exe, "worker"]`, and after it any option of a worker
+    /// such as `--containment group`).
     ///
     /// # Errors
     /// When the folder or the thread cannot be made. A program that cannot be started is told later, as
@@ -191,16 +215,28 @@ impl Pool {
         if state.running.len() >= WORKERS_MAX {
             return Err(PoolError::Full { key });
         }
-        state.running.insert(key.clone(), Entry { assignment, link: None, stop: None, tries: 0 });
+        state.running.insert(key.clone(), Entry::new(assignment));
         self.shared.leave(&mut state, Chore::Settle { key, worker: None });
         Ok(())
     }
 
     /// Ends what runs under this key: with its grace, or at once. One that has no worker yet ends as `Stopped`
-    /// without having begun. An unknown key is over already.
+    /// without having begun. An unknown key is over already. The end is told two seconds after the grace at the latest:
+    /// a worker that does not tell it by then is killed, and `Lost` is told.
     pub fn stop(&self, key: &str, kill: bool) {
         let mut state = self.shared.lock();
         self.shared.leave(&mut state, Chore::Stop { key: key.to_owned(), kill });
+    }
+
+    /// How many assignments at once are looked forward to. Workers beyond that, and beyond those started ahead, are let
+    /// go when they have been idle for ten seconds.
+    pub fn set_wanted(&self, wanted: usize) {
+        let mut state = self.shared.lock();
+        if state.wanted != wanted {
+            state.wanted = wanted;
+            state.look = true;
+            self.shared.changed.notify_all();
+        }
     }
 
     /// All that was accepted and has not ended, in order.

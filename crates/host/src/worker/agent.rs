@@ -1,20 +1,18 @@
 //! Starting an assignment's process. Knows programs, folders and descriptors; unaware of deadlines.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use rustix::io::Errno;
 
+use super::capture::Capture;
+use super::launch::{self, LAUNCH, Spec};
 use super::protocol::Assignment;
+use crate::containment::mark::MARK;
 use crate::durable::FileError;
 use crate::shell::{ProgramFault, find_program};
-
-/// The environment name by which a process is known as one of an assignment's, should its worker die: a mark
-/// of this worker and this assignment that no other process has by accident.
-pub(crate) const MARK: &str = "ROPEWALK_MARK";
 
 /// Why nothing was started. A set-up fault, told to the user as it is.
 #[derive(Debug, thiserror::Error)]
@@ -47,38 +45,62 @@ impl StartFault {
     }
 }
 
-/// Starts the agent in a process group of its own and returns its pid. The caller reaps it.
-///
-/// Its output goes straight to files: nothing is copied, so nothing is lost when anything of ours dies, and a
-/// background process that holds on to it delays nobody (measurement M4). They are opened for appending, as
-/// two processes may write to one.
-pub(crate) fn start(assignment: &Assignment, mark: &str) -> Result<i32, StartFault> {
+/// Starts the agent in a process group of its own. The caller reaps it. With bounds it is started by way of the
+/// trampoline, which joins `join` and sets what is the process's own.
+pub(crate) fn start(
+    assignment: &Assignment,
+    mark: &str,
+    join: Vec<PathBuf>,
+) -> Result<(Child, Capture), StartFault> {
     let program = check(assignment)?;
     let stdin = match &assignment.stdin {
         Some(path) => Stdio::from(File::open(path).map_err(FileError::at("open", path))?),
         None => Stdio::null(),
     };
-    let mut command = Command::new(&program);
+    let (capture, stdout, stderr) = Capture::open(&assignment.folder, &assignment.output)?;
+    let mut command = if assignment.bounds.is_empty() {
+        let mut command = Command::new(&program);
+        command.arg0(&assignment.argv[0]);
+        command
+    } else {
+        by_trampoline(assignment, &program, join)?
+    };
     command
-        .arg0(&assignment.argv[0])
         .args(&assignment.argv[1..])
         .current_dir(&assignment.dir)
         .env_clear()
         .envs(assignment.env.iter().map(|(name, value)| (name, value)))
         .env(MARK, mark)
         .stdin(stdin)
-        .stdout(output(&assignment.folder.join("stdout"))?)
-        .stderr(output(&assignment.folder.join("stderr"))?)
+        .stdout(stdout)
+        .stderr(stderr)
         // Not `pre_exec`: with it the standard library would fork instead of posix_spawn.
         .process_group(0);
     let child = command
         .spawn()
         .map_err(|source| StartFault::Spawn { program: program.display().to_string(), source })?;
-    Ok(i32::try_from(child.id()).unwrap_or(i32::MAX))
+    Ok((child, capture))
+}
+
+fn by_trampoline(assignment: &Assignment, program: &Path, join: Vec<PathBuf>) -> Result<Command, StartFault> {
+    let spec = Spec {
+        program: program.to_owned(),
+        fault: launch::fault_path(&assignment.folder),
+        join,
+        bounds: assignment.bounds,
+    };
+    let spec = serde_json::to_string(&spec).map_err(|error| StartFault::Spawn {
+        program: program.display().to_string(),
+        source: error.into(),
+    })?;
+    // This very program, also when its file was replaced meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("ropewalk").arg(LAUNCH).arg(spec).arg(&assignment.argv[0]);
+    Ok(command)
 }
 
 /// The program to execute, absolute.
-fn check(assignment: &Assignment) -> Result<std::path::PathBuf, StartFault> {
+fn check(assignment: &Assignment) -> Result<PathBuf, StartFault> {
     if !assignment.dir.is_dir() {
         return Err(StartFault::NoFolder(assignment.dir.display().to_string()));
     }
@@ -88,11 +110,4 @@ fn check(assignment: &Assignment) -> Result<std::path::PathBuf, StartFault> {
         find_program(word, &assignment.dir, path)?;
     }
     Ok(find_program(first, &assignment.dir, path)?)
-}
-
-fn output(path: &Path) -> Result<Stdio, FileError> {
-    let mut options = OpenOptions::new();
-    let file =
-        options.append(true).create(true).mode(0o600).open(path).map_err(FileError::at("open", path))?;
-    Ok(Stdio::from(file))
 }

@@ -5,13 +5,18 @@
 //! Whatever it must remember is in the assignment's folder before anybody is told.
 
 mod agent;
+mod capture;
 mod connection;
+mod launch;
+mod meter;
 mod os_signal;
 pub mod protocol;
 pub mod record;
 mod run;
 mod tree;
+mod watch;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -24,15 +29,13 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-pub(crate) use agent::MARK;
-pub(crate) use run::mark;
-
 use self::connection::Connection;
 use self::os_signal::OsSignals;
 use self::protocol::{Assignment, FromWorker, ToWorker, WorkerState};
 use self::record::ExitRecord;
 use self::run::Run;
 use crate::clock::{boot_ms, boot_timespec};
+use crate::containment::{Choice, Container};
 use crate::durable::{create_private_folder, write_record};
 use crate::identity::ProcessIdentity;
 use crate::socket;
@@ -56,15 +59,56 @@ pub(crate) fn socket_name(pid: i32) -> String {
     format!("{pid}.sock")
 }
 
-/// The body of the hidden subcommand `ropewalk worker --home DIR --number N`. `number` only tells workers apart
-/// for people. Must be called before the process starts a thread.
+/// How a worker is to be: the words behind the hidden subcommand `worker`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Options {
+    home: PathBuf,
+    /// Only tells workers apart for people.
+    number: u32,
+    containment: Choice,
+    /// Whether bounds may be left to cgroup controllers, or are all to be watched.
+    has_controllers: bool,
+}
+
+impl Options {
+    /// `--home DIR --number N`, `--containment auto|cgroup|subreaper|group`, `--controllers auto|none`.
+    fn parse(words: &[OsString]) -> Option<Options> {
+        let mut home = None;
+        let mut options =
+            Options { home: PathBuf::new(), number: 0, containment: Choice::Auto, has_controllers: true };
+        for pair in words.chunks(2) {
+            let [name, value] = pair else { return None };
+            match (name.to_str()?, value.to_str()) {
+                ("--home", _) => home = Some(PathBuf::from(value)),
+                ("--number", Some(number)) => options.number = number.parse().ok()?,
+                ("--containment", Some(word)) => options.containment = Choice::parse(word)?,
+                ("--controllers", Some("auto")) => options.has_controllers = true,
+                ("--controllers", Some("none")) => options.has_controllers = false,
+                _ => return None,
+            }
+        }
+        home.map(|home| Options { home, ..options })
+    }
+}
+
+/// Serves as a worker, or becomes an agent, when the program's words (without its own name) are those of the hidden
+/// subcommands `worker` and `launch`; `None`: they are not. Must be called before the process starts a thread.
 ///
-/// Standard input may be a connected Unix socket: then a daemon is on the other end already.
-pub fn serve(home: &Path, number: u32) -> ExitCode {
-    match Worker::open(home, number).and_then(|mut worker| worker.work()) {
+/// A worker's standard input may be a connected Unix socket: then a daemon is on the other end already.
+pub fn serve_if_asked(words: &[OsString]) -> Option<ExitCode> {
+    let (first, words) = words.split_first()?;
+    match first.to_str()? {
+        "worker" => Options::parse(words).map(|options| serve(&options)),
+        launch::LAUNCH => Some(launch::launch(words)),
+        _ => None,
+    }
+}
+
+fn serve(options: &Options) -> ExitCode {
+    match Worker::open(options).and_then(|mut worker| worker.work()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log(number, &format!("ends: {error}"));
+            log(options.number, &format!("ends: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -79,6 +123,9 @@ fn log(number: u32, text: &str) {
 struct Worker {
     number: u32,
     identity: ProcessIdentity,
+    container: Container,
+    /// Assignments so far.
+    assigned: u64,
     folder: PathBuf,
     os_signals: OsSignals,
     listener: UnixListener,
@@ -94,28 +141,30 @@ struct Worker {
 enum Slot {
     Empty { since: u64 },
     Running(Box<Run>),
-    Recording { record: ExitRecord, path: PathBuf, retry_at: u64 },
+    Recording { record: Box<ExitRecord>, path: PathBuf, retry_at: u64 },
 }
 
 impl Worker {
-    fn open(home: &Path, number: u32) -> io::Result<Worker> {
-        let home = std::path::absolute(home)?;
+    fn open(options: &Options) -> io::Result<Worker> {
+        let home = std::path::absolute(&options.home)?;
         let folder = folder(&home);
         create_private_folder(&folder).map_err(io::Error::other)?;
         // So that no worktree or mount is held by a worker's working directory.
         std::env::set_current_dir("/")?;
         // Fails only for one that leads a group already (started by hand): then it has what matters.
         let _ = rustix::process::setsid();
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let os_signals = OsSignals::catch()?;
         let identity = ProcessIdentity::own().ok_or(io::ErrorKind::NotFound)?;
+        let container = Container::enter(options.containment, &identity, options.has_controllers)?;
         let listener = socket::listen(&folder, &socket_name(identity.pid))?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
         let slot = Slot::Empty { since: boot_ms() };
         let mut worker = Worker {
-            number,
+            number: options.number,
             identity,
+            container,
+            assigned: 0,
             folder,
             os_signals,
             listener,
@@ -137,6 +186,7 @@ impl Worker {
             if self.is_done() {
                 // It may be gone already, with the whole state folder: that is no reason to fail now.
                 let _ = std::fs::remove_file(self.folder.join(socket_name(self.identity.pid)));
+                self.container.leave();
                 return Ok(());
             }
             self.wait()?;
@@ -147,21 +197,44 @@ impl Worker {
     fn advance(&mut self) {
         let now = boot_ms();
         match &mut self.slot {
-            Slot::Empty { .. } => {}
-            Slot::Running(run) => {
-                if let Some(record) = run.advance() {
-                    let path = record::exit_record(&run.assignment.folder);
-                    self.record(record, path);
-                } else if now >= self.alive_at {
-                    let key = run.assignment.key.clone();
-                    self.say(&FromWorker::Alive { key });
-                }
+            Slot::Empty { .. } => {
+                // Only what could not be killed, because it is another user's, ends this late.
+                let _ = tree::reap(|_, _| {});
             }
+            Slot::Running(run) => match run.advance(&self.container) {
+                Some(record) => self.finish(record),
+                None => {
+                    if let Some(warning) = run.take_near_deadline() {
+                        self.say(&warning);
+                    }
+                    if now >= self.alive_at {
+                        self.say_alive();
+                    }
+                }
+            },
             Slot::Recording { record, path, retry_at } if now >= *retry_at => {
-                let (record, path) = (record.clone(), path.clone());
+                let (record, path) = (ExitRecord::clone(record), path.clone());
                 self.record(record, path);
             }
+            Slot::Recording { .. } if now >= self.alive_at => self.say_alive(),
             Slot::Recording { .. } => {}
+        }
+    }
+
+    fn say_alive(&mut self) {
+        let recording = matches!(self.slot, Slot::Recording { .. });
+        if let Some(key) = self.key().map(str::to_owned) {
+            self.say(&FromWorker::Alive { key, recording });
+        }
+    }
+
+    /// Nothing of what ran is alive any more.
+    fn finish(&mut self, mut record: ExitRecord) {
+        let slot = std::mem::replace(&mut self.slot, Slot::Empty { since: boot_ms() });
+        if let Slot::Running(run) = slot {
+            let path = record::exit_record(&run.assignment.folder);
+            run::close_output(*run, &mut record);
+            self.record(record, path);
         }
     }
 
@@ -176,10 +249,15 @@ impl Worker {
                 self.tell_end(record);
             }
             Err(error) => {
-                if !matches!(self.slot, Slot::Recording { .. }) {
+                let is_new = !matches!(self.slot, Slot::Recording { .. });
+                if is_new {
                     log(self.number, &format!("{}: {error}; trying again every second", record.key));
                 }
-                self.slot = Slot::Recording { record, path, retry_at: boot_ms() + RECORD_RETRY_MS };
+                self.slot =
+                    Slot::Recording { record: Box::new(record), path, retry_at: boot_ms() + RECORD_RETRY_MS };
+                if is_new {
+                    self.say_alive();
+                }
             }
         }
     }
@@ -204,6 +282,7 @@ impl Worker {
             Slot::Empty { since } => (!connected).then_some(since + IDLE_MS),
             Slot::Running(run) if connected => Some(run.next_at().min(self.alive_at)),
             Slot::Running(run) => Some(run.next_at()),
+            Slot::Recording { retry_at, .. } if connected => Some((*retry_at).min(self.alive_at)),
             Slot::Recording { retry_at, .. } => Some(*retry_at),
         }
     }
@@ -219,12 +298,21 @@ impl Worker {
         if let Some(connection) = &self.connection {
             fds.push(PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN));
         }
+        let captured_from = fds.len();
+        if let Slot::Running(run) = &self.slot {
+            fds.extend(run.capture.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        }
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let (os_signal, caller) = (ready(&fds[0]), ready(&fds[1]));
-        let said = fds.get(3).is_some_and(ready);
+        let said = captured_from > 3 && ready(&fds[3]);
+        let captured = fds[captured_from..].iter().any(ready);
+        drop(fds);
+        if captured && let Slot::Running(run) = &mut self.slot {
+            run.capture.ready();
+        }
         if os_signal && self.os_signals.take_term() {
             // The second one waits for no grace.
             let again = std::mem::replace(&mut self.quitting, true);
@@ -264,7 +352,7 @@ impl Worker {
 
     fn obey(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Assign { assignment } => self.assign(assignment),
+            ToWorker::Assign { assignment } => self.assign(*assignment),
             ToWorker::Stop { key, kill } => {
                 if self.key().is_some_and(|own| own == key) {
                     self.stop(kill);
@@ -283,19 +371,20 @@ impl Worker {
             return;
         }
         let path = record::exit_record(&assignment.folder);
-        match Run::start(assignment, &self.identity) {
+        self.assigned += 1;
+        match Run::start(assignment, &self.identity, &self.container, self.assigned) {
             Ok(run) => {
                 let started = run.started();
                 self.slot = Slot::Running(Box::new(run));
                 self.say(&started);
             }
-            Err(record) => self.record(record, path),
+            Err(record) => self.record(*record, path),
         }
     }
 
     fn stop(&mut self, kill: bool) {
         if let Slot::Running(run) = &mut self.slot {
-            run.stop(kill);
+            run.stop(kill, &self.container);
         }
     }
 
@@ -331,8 +420,13 @@ impl Worker {
         self.say(&FromWorker::Hello { worker: self.identity.clone(), assignment, state });
         // A daemon that takes over may never have heard it.
         if let Slot::Running(run) = &self.slot {
-            let started = run.started();
+            let (started, warning) = (run.started(), run.near_deadline());
             self.say(&started);
+            if let Some(warning) = warning {
+                self.say(&warning);
+            }
+        } else if matches!(self.slot, Slot::Recording { .. }) {
+            self.say_alive();
         }
     }
 

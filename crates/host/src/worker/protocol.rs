@@ -7,11 +7,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use ropewalk_core::resource::Bounds;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::ExitRecord;
 use crate::identity::ProcessIdentity;
+pub use crate::output::rules::{OutputRules, OverOutput};
 
 /// What one worker is to run: an attempt's agent, or a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,15 @@ pub struct Assignment {
     /// missing agent is then a set-up fault (`NotStarted`) instead of a failed attempt with exit code 127.
     #[serde(default)]
     pub program: Option<String>,
+    /// What it may use. A breach ends it as `OverLimit`.
+    #[serde(default)]
+    pub bounds: Bounds,
+    /// It ends as stalled after this long without output and without work. Never when absent.
+    #[serde(default)]
+    pub stall_ms: Option<u64>,
+    /// How its output is kept.
+    #[serde(default)]
+    pub output: OutputRules,
 }
 
 /// Daemon to worker.
@@ -46,7 +57,7 @@ pub struct Assignment {
 #[serde(tag = "say", rename_all = "snake_case")]
 pub enum ToWorker {
     /// Run this. Said only to an idle worker.
-    Assign { assignment: Assignment },
+    Assign { assignment: Box<Assignment> },
     /// End it: with grace, or at once. Ignored when `key` is not what runs.
     Stop { key: String, kill: bool },
     /// End what runs, with grace, then yourself.
@@ -61,8 +72,15 @@ pub enum FromWorker {
     Hello { worker: ProcessIdentity, assignment: Option<String>, state: WorkerState },
     /// The agent's process exists. Said again to a daemon that connects later.
     Started { key: String, agent: ProcessIdentity, started_at_ms: i64 },
-    /// At most every [`super::ALIVE_MS`] while something runs.
-    Alive { key: String },
+    /// At least every [`super::ALIVE_MS`] while something runs. `recording`: it is over, but its record cannot be
+    /// written yet; whoever kills this worker now loses how it ended.
+    Alive {
+        key: String,
+        #[serde(default)]
+        recording: bool,
+    },
+    /// Nine tenths of its time are gone. Said again to a daemon that connects later.
+    NearDeadline { key: String, left_ms: u64 },
     /// Nothing that it started is alive, and its `exit.json` is on disk.
     Ended { key: String, record: ExitRecord },
 }

@@ -7,9 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ropewalk_core::resource::{Resource, Rung, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::ProcessIdentity;
+use crate::identity::{ProcessIdentity, boot_id};
 
 /// `worker.json`: durable before the agent starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub struct WorkerNote {
     pub deadline_boot_ms: u64,
     pub timeout_ms: u64,
     pub grace_ms: u64,
+    /// How surely its processes can be found.
+    #[serde(default)]
+    pub rung: Option<Rung>,
+    /// The worker's cgroup: whoever cleans up after it kills this as a whole.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// `agent.json`: written as soon as the agent's process exists. Not fsynced: it names a process, and no process
@@ -37,16 +44,17 @@ pub struct AgentNote {
 pub struct ExitRecord {
     pub key: String,
     pub end: End,
-    /// Wall clock at start and at the start plus `wall_ms`, so that a changed date cannot swap them.
+    /// Wall clock at start and at the start plus `usage.wall_ms`, so that a changed date cannot swap them.
     pub started_at_ms: i64,
     pub finished_at_ms: i64,
-    /// On the boot-time clock, until nothing was alive any more.
-    pub wall_ms: u64,
-    /// User and system time of everything that was reaped, to 10 ms.
-    pub cpu_ms: u64,
-    /// The most memory that one of its processes was seen to hold at once: looked at after a second, every ten
-    /// seconds, and before they are stopped. Absent when it ended before the first look.
-    pub rss_max_bytes: Option<u64>,
+    #[serde(default)]
+    pub usage: Usage,
+    /// What held its processes. Absent for what never ran.
+    #[serde(default)]
+    pub rung: Option<Rung>,
+    /// Of the machine's boot that it ran in.
+    #[serde(default)]
+    pub boot_id: String,
     /// How many of its processes were still alive when the agent itself had ended. They were killed.
     pub leaked: u32,
 }
@@ -62,7 +70,17 @@ pub enum End {
         os_signal: i32,
     },
     /// Past its limit, whatever it said when told so.
-    TimedOut,
+    TimedOut {
+        /// Not its whole time, but its time without output and work.
+        #[serde(default)]
+        stalled: bool,
+    },
+    /// It used more than it may.
+    OverLimit {
+        resource: Resource,
+        /// In words: what was allowed.
+        detail: String,
+    },
     /// Asked to stop, whatever it said when asked.
     Stopped,
     /// No process was ever started.
@@ -82,9 +100,9 @@ impl ExitRecord {
             end,
             started_at_ms: at_ms,
             finished_at_ms: at_ms,
-            wall_ms: 0,
-            cpu_ms: 0,
-            rss_max_bytes: None,
+            usage: Usage::default(),
+            rung: None,
+            boot_id: boot_id().to_owned(),
             leaked: 0,
         }
     }

@@ -10,9 +10,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use ropewalk_core::resource::{Bounds, Rung};
+use ropewalk_host::containment::survey;
 use ropewalk_host::identity::ProcessIdentity;
 use ropewalk_host::pool::{Pool, WorkerEvent};
-use ropewalk_host::worker::protocol::Assignment;
+use ropewalk_host::worker::protocol::{Assignment, OutputRules};
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote};
 use ropewalk_host::{durable, shell};
 
@@ -24,7 +26,22 @@ pub(crate) fn program() -> Vec<OsString> {
     let own = std::env::current_exe().unwrap();
     let path = own.parent().unwrap().parent().unwrap().join("examples/worker");
     assert!(path.exists(), "{} is not built: cargo test -p ropewalk-host builds it", path.display());
-    vec![path.into_os_string()]
+    vec![path.into_os_string(), "worker".into()]
+}
+
+/// The same with options of a worker.
+pub(crate) fn program_with(options: &[&str]) -> Vec<OsString> {
+    program().into_iter().chain(options.iter().map(OsString::from)).collect()
+}
+
+/// Workers that take this rung and no other.
+pub(crate) fn program_on(rung: Rung) -> Vec<OsString> {
+    program_with(&["--containment", rung.name()])
+}
+
+/// Whether this machine has it.
+pub(crate) fn has(rung: Rung) -> bool {
+    survey().rungs.iter().any(|offer| offer.rung == rung && offer.is_available)
 }
 
 pub(crate) struct Bench {
@@ -68,6 +85,9 @@ impl Bench {
             timeout_ms: 60_000,
             grace_ms: 5_000,
             program: None,
+            bounds: Bounds::default(),
+            stall_ms: None,
+            output: OutputRules::default(),
         }
     }
 
@@ -105,7 +125,10 @@ impl Daemon {
             match self.next() {
                 WorkerEvent::Ended { key: ended, record } if ended == key => return record,
                 WorkerEvent::Lost { key, detail } => panic!("{key} is lost: {detail}"),
-                WorkerEvent::Started { .. } | WorkerEvent::Alive { .. } | WorkerEvent::Ended { .. } => {}
+                WorkerEvent::Started { .. }
+                | WorkerEvent::Alive { .. }
+                | WorkerEvent::NearDeadline { .. }
+                | WorkerEvent::Ended { .. } => {}
             }
         }
     }

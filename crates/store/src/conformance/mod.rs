@@ -60,6 +60,8 @@ cases! {
     round_trips::a_moved_task_keeps_the_rest_of_its_row,
     round_trips::attempts_come_back_whole_in_every_state,
     round_trips::candidates_come_back_whole_in_every_state,
+    round_trips::of_a_tasks_checkpoints_the_latest_stay,
+    round_trips::samples_are_listed_by_time_and_forgotten,
     round_trips::notes_come_back_whole_of_every_kind,
     round_trips::the_extremes_of_numbers_and_texts_survive,
     refusals::a_version_that_does_not_follow_on_is_refused,

@@ -1,11 +1,15 @@
 //! What is put is what is read, field by field.
 
+use ropewalk_core::attempt::Fault;
 use ropewalk_core::candidate::Source;
 use ropewalk_core::change::{Change, Note, NoteKind, TaskMoved};
+use ropewalk_core::checkpoint::Checkpoint;
 use ropewalk_core::id::{PrdNumber, ProjectId, TaskId};
 use ropewalk_core::port::{NoteFilter, Store};
 use ropewalk_core::priority::Priority;
+use ropewalk_core::resource::Resource;
 use ropewalk_core::row::{PrdBranch, PrdContent, Project};
+use ropewalk_core::sample::Sample;
 use ropewalk_core::settings::Settings;
 use ropewalk_core::task::{Tally, TaskKind};
 use ropewalk_core::time::Time;
@@ -119,13 +123,15 @@ pub(super) fn a_moved_task_keeps_the_rest_of_its_row<S: Store>(open: Open<'_, S>
         task.version = version;
         task.state = state;
         task.attempts += 1;
-        task.tally = Tally { failures: 7, conflicts: task.attempts, losses: 9 };
+        task.resume = (version % 2 == 0).then(sample::resume);
+        task.tally = Tally { failures: 7, conflicts: task.attempts, fault: Some(Fault::Stalled), repeats: 9 };
         let to = TaskMoved {
             task: task.id,
             version,
             state: task.state.clone(),
             attempts: task.attempts,
             tally: task.tally,
+            resume: task.resume.clone(),
         };
         ok(store.commit(&[Change::TaskMoved(to)]));
         assert_eq!(ok(store.tasks_by_id(&[TaskId(1)])), [task.clone()]);
@@ -176,6 +182,40 @@ pub(super) fn candidates_come_back_whole_in_every_state<S: Store>(open: Open<'_,
     assert_eq!(ok(store.candidates(TaskId(1))), candidates);
 }
 
+pub(super) fn of_a_tasks_checkpoints_the_latest_stay<S: Store>(open: Open<'_, S>) {
+    let mut store = open("round-checkpoints");
+    ok(store.commit(&[sample::put_task(&sample::task(1)), sample::put_task(&sample::task(2))]));
+    let put = |checkpoint: &Checkpoint, kept| Change::CheckpointPut {
+        checkpoint: Box::new(checkpoint.clone()),
+        kept,
+    };
+    let other = sample::checkpoint(2, 1, 1);
+    let own: Vec<_> = [(1, 1), (1, 2), (2, 1), (10, 1)].map(|(a, n)| sample::checkpoint(1, a, n)).into();
+    ok(store.commit(&[put(&other, 1)]));
+    for checkpoint in &own {
+        ok(store.commit(&[put(checkpoint, 3)]));
+    }
+    assert_eq!(ok(store.checkpoints(TaskId(1))), own[1..]);
+    assert_eq!(ok(store.checkpoints(TaskId(2))), [other]);
+    assert!(store.commit(&[put(&sample::checkpoint(9, 1, 1), 3)]).is_err(), "it belongs to no task");
+    ok(store.commit(&[Change::CheckpointsForgotten { before: own[0].at }]));
+    assert_eq!(ok(store.checkpoints(TaskId(1))), own[1..]);
+    ok(store.commit(&[Change::CheckpointsForgotten { before: own[0].at.plus_ms(1) }]));
+    assert_eq!(ok(store.checkpoints(TaskId(1))), []);
+}
+
+pub(super) fn samples_are_listed_by_time_and_forgotten<S: Store>(open: Open<'_, S>) {
+    let mut store = open("round-samples");
+    let samples: Vec<_> = [30, 10, 20].map(sample::machine_sample).into();
+    let added: Vec<_> = samples.iter().map(|s| Change::SampleAdded(Box::new(*s))).collect();
+    ok(store.commit(&added));
+    let at = |samples: Vec<Sample>| samples.iter().map(|s| s.at.0).collect::<Vec<_>>();
+    assert_eq!(ok(store.samples(Time(20), 9)), [samples[2], samples[0]]);
+    assert_eq!(at(ok(store.samples(Time(0), 2))), [10, 20]);
+    ok(store.commit(&[Change::SamplesForgotten(vec![Time(10), Time(30), Time(99)])]));
+    assert_eq!(at(ok(store.samples(Time(0), 9))), [20]);
+}
+
 pub(super) fn notes_come_back_whole_of_every_kind<S: Store>(open: Open<'_, S>) {
     use NoteKind::*;
     let kinds = [
@@ -192,7 +232,10 @@ pub(super) fn notes_come_back_whole_of_every_kind<S: Store>(open: Open<'_, S>) {
         TaskRetried,
         TaskParked,
         AttemptStarted,
+        AttemptNearDeadline,
         AttemptFinished,
+        Checkpointed,
+        CheckpointFailed,
         Conflict,
         CheckFailed,
         TargetMoved,
@@ -224,7 +267,12 @@ pub(super) fn the_extremes_of_numbers_and_texts_survive<S: Store>(open: Open<'_,
     task.project = Some(ProjectId(u32::MAX));
     task.prd = Some(PrdNumber(u32::MAX));
     task.attempts = u32::MAX;
-    task.tally = Tally { failures: u32::MAX, conflicts: u32::MAX, losses: u32::MAX };
+    task.tally = Tally {
+        failures: u32::MAX,
+        conflicts: u32::MAX,
+        fault: Some(Fault::OverLimit(Resource::CpuTime)),
+        repeats: u32::MAX,
+    };
     task.created_at = Time(i64::MIN);
     task.title = "x".repeat(1 << 20);
     let mut low = sample::task(1);

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use ropewalk_core::attempt::{Attempt, AttemptState, Exit, ExitKind, Outcome, StopWhy};
+use ropewalk_core::attempt::{Attempt, AttemptState, Exit, ExitKind, Fault, Outcome, StopWhy};
 use ropewalk_core::candidate::{Candidate, CandidateState, MergedCommit, ReturnWhy, Source};
 use ropewalk_core::change::{Change, Note, NoteKind, TaskMoved};
+use ropewalk_core::checkpoint::{Checkpoint, CheckpointFacts, CheckpointWhy, Resume};
 use ropewalk_core::id::{
     AttemptId, AttemptNumber, BranchName, Oid, PrdKey, PrdNumber, ProjectId, StoryId, TaskId,
 };
 use ropewalk_core::priority::Priority;
+use ropewalk_core::resource::{Bounds, Resource, Rung, Usage};
 use ropewalk_core::row::{Prd, PrdBranch, PrdContent, PrdState, Project, Story};
-use ropewalk_core::settings::{EnvValue, OnDependencyFailure, Settings};
+use ropewalk_core::sample::{Machine, Pressure, Sample};
+use ropewalk_core::settings::{EnvValue, OnDependencyFailure, OnOutputFull, Settings};
 use ropewalk_core::task::{CancelReason, DoneHow, ParkReason, Tally, Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
 
@@ -38,6 +41,23 @@ pub(super) fn settings() -> Settings {
         command: Some(TEXT.into()),
         checks: Some(vec!["cargo test".into(), String::new()]),
         timeout_ms: Some(u64::MAX),
+        stall_ms: Some(1),
+        kill_grace_ms: Some(2),
+        bounds: Bounds {
+            memory_bytes: Some(3),
+            cpu_ms: Some(4),
+            processes: Some(5),
+            open_files: Some(6),
+            file_bytes: Some(7),
+            nice: Some(19),
+        },
+        secrets: Some(vec!["TOKEN".into()]),
+        filter_output: Some(true),
+        output_bytes_max: Some(8),
+        on_output_full: Some(OnOutputFull::End),
+        checkpoint_every_ms: Some(9),
+        checkpoints_kept: Some(10),
+        same_fault_max: Some(11),
         check_timeout_ms: Some(0),
         attempts_max: Some(u32::MAX),
         env: BTreeMap::from([("A".into(), EnvValue::Inherit), ("B".into(), EnvValue::Text(TEXT.into()))]),
@@ -114,11 +134,73 @@ pub(super) fn task(id: u64) -> Task {
         priority: Priority::from_thousandths(31_100),
         state: TaskState::Blocked,
         attempts: 3,
-        tally: Tally { failures: 4, conflicts: 5, losses: 6 },
+        tally: Tally { failures: 4, conflicts: 5, fault: Some(Fault::Lost), repeats: 6 },
+        resume: Some(resume()),
         version: 1,
         settings: settings(),
         depends_on: Vec::new(),
         created_at: Time(4_000),
+    }
+}
+
+pub(super) fn resume() -> Resume {
+    Resume {
+        of: AttemptId { task: TaskId(1), number: AttemptNumber(2) },
+        number: 3,
+        commit: oid('3'),
+        start: oid('4'),
+        session: Some(TEXT.into()),
+    }
+}
+
+pub(super) fn usage() -> Usage {
+    Usage {
+        wall_ms: 1,
+        cpu_ms: 2,
+        memory_peak_bytes: Some(3),
+        memory_mean_bytes: Some(4),
+        io_read_bytes: 5,
+        io_written_bytes: 6,
+        io_operations: 7,
+        stdout_bytes: 8,
+        stderr_bytes: 9,
+        output_dropped_bytes: u64::MAX,
+    }
+}
+
+pub(super) fn checkpoint(task: u64, attempt: u32, number: u32) -> Checkpoint {
+    Checkpoint {
+        attempt: AttemptId { task: TaskId(task), number: AttemptNumber(attempt) },
+        number,
+        at: Time(5_003),
+        why: CheckpointWhy::Timer,
+        facts: CheckpointFacts {
+            commit: oid('5'),
+            start: oid('6'),
+            session: Some(TEXT.into()),
+            stdout_bytes: u64::MAX,
+            stderr_bytes: 1,
+        },
+    }
+}
+
+pub(super) fn machine_sample(at: i64) -> Sample {
+    Sample {
+        at: Time(at),
+        machine: Machine {
+            cpu_permille: Some(1_000),
+            memory_total_bytes: Some(2),
+            memory_available_bytes: Some(3),
+            load_1m_milli: Some(4),
+            load_5m_milli: Some(5),
+            load_15m_milli: Some(6),
+            pressure: Some(Pressure { io_full_permille: 7, ..Pressure::default() }),
+        },
+        running: 8,
+        queued: 9,
+        done: 10,
+        failed: 11,
+        mean_attempt_ms: Some(12),
     }
 }
 
@@ -133,6 +215,12 @@ pub(super) fn attempt(task: u64, number: u32) -> Attempt {
         head: Some(oid('2')),
         detail: TEXT.into(),
         feedback: Some(TEXT.into()),
+        resume: Some(resume()),
+        fault: Some(Fault::OverLimit(Resource::Processes)),
+        rung: Some(Rung::Cgroup),
+        usage: Some(usage()),
+        warned_at: Some(Time(4_999)),
+        checkpoints: 3,
     }
 }
 
@@ -155,7 +243,8 @@ pub(super) fn note(at: i64, text: &str) -> Note {
 }
 
 pub(super) fn moved(task: &Task, version: u64, state: TaskState) -> Change {
-    Change::TaskMoved(TaskMoved { task: task.id, version, state, attempts: task.attempts, tally: task.tally })
+    let (tally, resume) = (task.tally, task.resume.clone());
+    Change::TaskMoved(TaskMoved { task: task.id, version, state, attempts: task.attempts, tally, resume })
 }
 
 pub(super) fn put_prd(prd: &Prd, content: &PrdContent) -> Change {
@@ -200,7 +289,7 @@ pub(super) fn task_states() -> Vec<TaskState> {
     let parked = [
         ParkReason::TooManyFailures { failures: 1, detail: detail() },
         ParkReason::TooManyConflicts { conflicts: 2, detail: detail() },
-        ParkReason::TooManyLosses { losses: 3, detail: detail() },
+        ParkReason::SameFault { fault: Fault::Lost, repeats: 3, detail: detail() },
         ParkReason::SetUp { detail: detail() },
         ParkReason::CheckoutDirty { checkout: "/x".into(), detail: detail() },
         ParkReason::TargetKeepsMoving { remerges: 4 },
@@ -231,7 +320,14 @@ pub(super) fn task_states() -> Vec<TaskState> {
 }
 
 pub(super) fn attempt_states() -> Vec<AttemptState> {
-    let exit = Exit { kind: ExitKind::TimedOut, detail: TEXT.into(), tail: TEXT.into() };
+    let exit = Exit {
+        kind: ExitKind::OverLimit(Resource::Memory),
+        detail: TEXT.into(),
+        tail: TEXT.into(),
+        usage: Some(usage()),
+        rung: Some(Rung::Subreaper),
+        session: Some(TEXT.into()),
+    };
     let mut states = vec![
         AttemptState::Preparing,
         AttemptState::Running,

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::progress::Delta;
 use super::sql::run;
-use super::{attempt, instant, note, prd, project, story, task, text};
+use super::{attempt, checkpoint, instant, note, prd, project, sample, story, task, text};
 
 /// Writes all the changes or, on a fault, leaves the transaction as it was (unless SQLite has ended it).
 /// Answers the latest instant in them.
@@ -63,6 +63,13 @@ fn write_all(connection: &Connection, changes: &[Change]) -> Result<Option<Time>
                 let object = || format!("candidate {}", candidate.id);
                 attempt::put_candidate(connection, candidate).map_err(|e| named(e, object))?;
             }
+            Change::CheckpointPut { checkpoint, kept } => {
+                let object = || format!("checkpoint of attempt {}", checkpoint.attempt);
+                checkpoint::put(connection, checkpoint, *kept).map_err(|e| named(e, object))?;
+            }
+            Change::CheckpointsForgotten { before } => checkpoint::forget_before(connection, *before)?,
+            Change::SampleAdded(sample) => sample::put(connection, sample)?,
+            Change::SamplesForgotten(times) => sample::forget(connection, times)?,
             Change::Noted(note) => note::append(connection, note)?,
         }
     }

@@ -32,6 +32,9 @@ impl Fault {
             Fault::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 StoreError::Refused { operation, object: "a row".into(), detail: error.to_string() }
             }
+            Fault::Sqlite(error) if is_full(&error) => {
+                StoreError::Full { operation, path: path.display().to_string(), detail: error.to_string() }
+            }
             Fault::Sqlite(error) => io(operation, path, &error),
         }
     }
@@ -87,6 +90,13 @@ pub(crate) fn damaged(path: &Path, detail: &str) -> StoreError {
              it, then put a backup in their place"
         ),
     )
+}
+
+/// No room: also for the log's index, which SQLite tells as an error of its own.
+fn is_full(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || matches!(error, rusqlite::Error::SqliteFailure(e, _) if e.extended_code == SQLITE_IOERR_SHMSIZE)
 }
 
 /// Codes and types that a sound file of ours cannot give.

@@ -18,7 +18,12 @@ pub(crate) fn latest(change: &Change) -> Option<Time> {
         Change::AttemptPut(attempt) => of_attempt(attempt),
         Change::CandidatePut(candidate) => of_candidate(candidate),
         Change::Noted(note) => Some(note.at),
-        Change::StoryPut(_) | Change::StoryRemoved { .. } => None,
+        Change::CheckpointPut { checkpoint, .. } => Some(checkpoint.at),
+        Change::SampleAdded(sample) => Some(sample.at),
+        Change::StoryPut(_)
+        | Change::StoryRemoved { .. }
+        | Change::SamplesForgotten(_)
+        | Change::CheckpointsForgotten { .. } => None,
     }
 }
 

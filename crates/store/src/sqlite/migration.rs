@@ -18,8 +18,10 @@ struct Migration {
 }
 
 /// Version 1 is the first. Never edit one that was released: its checksum is in every database.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "initial", sql: include_str!("../../migrations/0001_initial.sqlite.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../../migrations/0001_initial.sqlite.sql") },
+    Migration { name: "workers", sql: include_str!("../../migrations/0002_workers.sqlite.sql") },
+];
 
 /// The version that this program writes.
 pub(crate) fn newest() -> i64 {

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod batch;
+mod checkpoint;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod fault;
@@ -16,6 +17,7 @@ mod prd;
 mod progress;
 mod project;
 mod reader;
+mod sample;
 mod snapshot;
 mod sql;
 mod story;
@@ -32,11 +34,14 @@ use std::sync::Arc;
 use ropewalk_core::attempt::Attempt;
 use ropewalk_core::candidate::Candidate;
 use ropewalk_core::change::{Change, Note};
+use ropewalk_core::checkpoint::Checkpoint;
 use ropewalk_core::id::{PrdKey, PrdNumber, ProjectId, StoryId, TaskId};
 use ropewalk_core::port::{NoteFilter, PrdFilter, Read, Snapshot, Store, StoreError, TaskFilter};
 use ropewalk_core::row::{Prd, PrdContent, Progress, Project, Story};
+use ropewalk_core::sample::Sample;
 use ropewalk_core::search::Query;
 use ropewalk_core::task::Task;
+use ropewalk_core::time::Time;
 
 pub use reader::SqliteReader;
 pub use writer::WriteCounts;
@@ -148,6 +153,14 @@ impl Read for SqliteStore {
         self.read()?.attempts(task)
     }
 
+    fn checkpoints(&self, task: TaskId) -> Result<Vec<Checkpoint>, StoreError> {
+        self.read()?.checkpoints(task)
+    }
+
+    fn samples(&self, since: Time, limit: usize) -> Result<Vec<Sample>, StoreError> {
+        self.read()?.samples(since, limit)
+    }
+
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {
         self.read()?.candidates(task)
     }
@@ -162,6 +175,11 @@ impl Read for SqliteStore {
 }
 
 /// Lower-case hexadecimal.
+/// The version of the SQLite that is built in, such as `3.50.4`.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::attempt::Attempt;
 use ropewalk_core::candidate::Candidate;
 use ropewalk_core::change::Note;
+use ropewalk_core::checkpoint::Checkpoint;
 use ropewalk_core::id::{PrdKey, PrdNumber, ProjectId, StoryId, TaskId};
 use ropewalk_core::port::{NoteFilter, PrdFilter, Read, Snapshot, StoreError, TaskFilter};
 use ropewalk_core::row::{Prd, PrdContent, Progress, Project, Story};
+use ropewalk_core::sample::Sample;
 use ropewalk_core::search::Query;
 use ropewalk_core::task::Task;
+use ropewalk_core::time::Time;
 use rusqlite::Connection;
 
 use super::fault::Fault;
-use super::{attempt, note, open, prd, project, snapshot, story, task, text};
+use super::{attempt, checkpoint, note, open, prd, project, sample, snapshot, story, task, text};
 
 /// Reads by a connection of its own, beside the writer and other readers.
 #[derive(Debug)]
@@ -90,6 +93,14 @@ impl Read for SqliteReader {
 
     fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError> {
         self.read("list attempts", |c| attempt::attempts(c, task))
+    }
+
+    fn checkpoints(&self, task: TaskId) -> Result<Vec<Checkpoint>, StoreError> {
+        self.read("list checkpoints", |c| checkpoint::list(c, task))
+    }
+
+    fn samples(&self, since: Time, limit: usize) -> Result<Vec<Sample>, StoreError> {
+        self.read("list samples", |c| sample::list(c, since, limit))
     }
 
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {

@@ -1,5 +1,6 @@
 //! Running a statement. Every statement is prepared once per connection and kept; unaware of what it says.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,6 +48,21 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Fault> {
 pub(crate) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Fault> {
     let text = text(row, column)?;
     serde_json::from_str(text).map_err(|e| Fault::Damaged(format!("a row cannot be read: {e}")))
+}
+
+/// JSON for a column that may be null.
+pub(crate) fn optional_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>, Fault> {
+    value.map(to_json).transpose()
+}
+
+pub(crate) fn optional_from_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Option<T>, Fault> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => from_json(row, column).map(Some),
+    }
 }
 
 /// A column's text, without a copy.

@@ -12,7 +12,10 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 use super::fault::Fault;
 use super::prd::push_states;
 use super::progress::Delta;
-use super::sql::{all, from_json, limit, number, one, optional_number, run, signed, text, to_json};
+use super::sql::{
+    all, from_json, limit, number, one, optional_from_json, optional_json, optional_number, run, signed,
+    text, to_json,
+};
 
 const IMPLEMENT: &str = "implement";
 const COMMAND: &str = "command";
@@ -21,8 +24,8 @@ const LAND: &str = "land";
 /// What [`read`] reads, in its order.
 macro_rules! task_columns {
     () => {
-        "id, version, attempts, failures, conflicts, losses, detail, project, prd, kind, folder, priority, \
-         created_at, story, title, settings"
+        "id, version, attempts, failures, conflicts, repeats, detail, project, prd, kind, folder, priority, \
+         created_at, story, title, settings, fault, resume"
     };
 }
 pub(crate) use task_columns;
@@ -53,15 +56,16 @@ pub(crate) fn put(connection: &Connection, task: &Task, delta: &mut Delta) -> Re
 }
 
 fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
-    const SQL: &str = "insert into task (id, version, state, attempts, failures, conflicts, losses, detail,
-            project, prd, kind, folder, priority, created_at, story, title, settings)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    const SQL: &str = "insert into task (id, version, state, attempts, failures, conflicts, repeats, detail,
+            project, prd, kind, folder, priority, created_at, story, title, settings, fault, resume)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
         on conflict (id) do update set version = excluded.version, state = excluded.state,
             attempts = excluded.attempts, failures = excluded.failures, conflicts = excluded.conflicts,
-            losses = excluded.losses, detail = excluded.detail, project = excluded.project,
+            repeats = excluded.repeats, detail = excluded.detail, project = excluded.project,
             prd = excluded.prd, kind = excluded.kind, folder = excluded.folder,
             priority = excluded.priority, created_at = excluded.created_at, story = excluded.story,
-            title = excluded.title, settings = excluded.settings";
+            title = excluded.title, settings = excluded.settings, fault = excluded.fault,
+            resume = excluded.resume";
     let (kind, folder) = match &task.kind {
         TaskKind::Implement => (IMPLEMENT, None),
         TaskKind::Command { folder } => (COMMAND, Some(folder)),
@@ -74,7 +78,7 @@ fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
         task.attempts,
         task.tally.failures,
         task.tally.conflicts,
-        task.tally.losses,
+        task.tally.repeats,
         to_json(&task.state)?,
         task.project.map(|project| project.0),
         task.prd.map(|prd| prd.0),
@@ -85,6 +89,8 @@ fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
         task.story.as_ref().map(StoryId::as_str),
         task.title,
         to_json(&task.settings)?,
+        optional_json(task.tally.fault.as_ref())?,
+        optional_json(task.resume.as_ref())?,
     ];
     run(connection, SQL, params)?;
     Ok(())
@@ -101,7 +107,7 @@ fn put_dependencies(connection: &Connection, task: &Task) -> Result<(), Fault> {
 pub(crate) fn moved(connection: &Connection, to: &TaskMoved, delta: &mut Delta) -> Result<(), Fault> {
     const SQL: &str =
         "update task set version = $1, state = $2, attempts = $3, failures = $4, conflicts = $5,
-        losses = $6, detail = $7 where id = $8";
+        repeats = $6, detail = $7, fault = $8, resume = $9 where id = $10";
     let Some(before) = before(connection, to.task)? else {
         return Err(Fault::Refused {
             object: format!("task {}", to.task),
@@ -119,8 +125,10 @@ pub(crate) fn moved(connection: &Connection, to: &TaskMoved, delta: &mut Delta) 
         to.attempts,
         to.tally.failures,
         to.tally.conflicts,
-        to.tally.losses,
+        to.tally.repeats,
         to_json(&to.state)?,
+        optional_json(to.tally.fault.as_ref())?,
+        optional_json(to.resume.as_ref())?,
         signed(to.task.0)?,
     ];
     run(connection, SQL, params)?;
@@ -201,7 +209,13 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Task, Fault> {
         id: TaskId(number(row, 0)?),
         version: number(row, 1)?,
         attempts: number(row, 2)?,
-        tally: Tally { failures: number(row, 3)?, conflicts: number(row, 4)?, losses: number(row, 5)? },
+        tally: Tally {
+            failures: number(row, 3)?,
+            conflicts: number(row, 4)?,
+            fault: optional_from_json(row, 16)?,
+            repeats: number(row, 5)?,
+        },
+        resume: optional_from_json(row, 17)?,
         state: from_json(row, 6)?,
         project: optional_number(row, 7)?.map(ProjectId),
         prd: optional_number(row, 8)?.map(PrdNumber),

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use ropewalk_core::id::BranchName;
 use ropewalk_core::limits::Limits;
-use ropewalk_core::settings::{EnvValue, OnDependencyFailure, Settings};
+use ropewalk_core::settings::{EnvValue, OnDependencyFailure, OnOutputFull, Settings};
 
-use super::keys::KEYS;
 use super::value::Kind;
 use super::*;
 
 mod faults;
+mod keys_read;
+mod kinds;
 mod layers;
 mod outside;
+mod rules;
 mod shown;
 
 type Env = Vec<(String, String)>;

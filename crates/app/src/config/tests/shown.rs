@@ -17,6 +17,7 @@ fn a_shown_value_is_toml_whatever_is_in_it() {
         command: Some(nasty.into()),
         checks: vec!["a\",".into(), "b".into(), nasty.into()],
         env: vec![format!("X={nasty}"), "Y".into()],
+        secrets: vec!["Z".into()],
         ..Flags::default()
     };
     let config = flags_and_env(&flags, &[]).unwrap();
@@ -44,7 +45,7 @@ fn the_template_parses_to_the_defaults_with_its_base() {
 fn each_commented_line_of_the_template_is_valid_once_uncommented() {
     let text = template(&BranchName::new("main").unwrap());
     let bare = |line: &str| match line.strip_prefix("# ") {
-        Some(rest) if KEYS.iter().any(|key| rest.starts_with(&format!("{} = ", keys::split(key.path).1))) => {
+        Some(rest) if keys::all().any(|key| rest.starts_with(&format!("{} = ", keys::split(key.path).1))) => {
             rest.to_owned()
         }
         _ => line.to_owned(),
@@ -59,7 +60,7 @@ fn each_commented_line_of_the_template_is_valid_once_uncommented() {
 fn the_table_is_sound() {
     let limits = Limits::default();
     let mut effective = keys::Effective::default();
-    for key in &KEYS {
+    for key in keys::all() {
         // Whatever a default shows, the key itself accepts.
         if let Some(value) = (key.default)(&limits) {
             assert!(project(&format!("{} = {value}", key.path)).is_ok(), "{}", key.path);
@@ -72,6 +73,11 @@ fn the_table_is_sound() {
         }
     }
     assert_eq!(effective.workers, Some(limits.slots));
+    assert_eq!(effective.engine, EngineSettings::default());
+    for word in ["drop", "end"] {
+        let text = format!("attempt.on_output_full = '{word}'");
+        assert!(project(&text).unwrap().settings().on_output_full.is_some(), "{word}");
+    }
     for word in ["block", "skip", "run"] {
         assert!(
             project(&format!("on_dependency_failure = '{word}'"))
@@ -81,16 +87,16 @@ fn the_table_is_sound() {
                 .is_some()
         );
     }
-    let mut variables: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
+    let mut variables: Vec<String> = keys::all().map(keys::Key::variable).collect();
     variables.sort();
     variables.dedup();
-    assert_eq!(variables.len(), KEYS.len(), "two keys must not share a variable");
+    assert_eq!(variables.len(), keys::all().count(), "two keys must not share a variable");
 }
 
 #[test]
 fn the_reference_names_every_key_with_its_variable() {
     let text = reference();
-    for key in &KEYS {
+    for key in keys::all() {
         assert!(
             text.contains(&format!("| `{}` |", key.path)) && text.contains(&key.variable()),
             "{}",
@@ -98,4 +104,13 @@ fn the_reference_names_every_key_with_its_variable() {
         );
     }
     assert!(text.lines().all(|line| line.matches('|').count() == 7), "{text}");
+}
+
+#[test]
+fn the_reference_in_the_documents_is_the_one_that_is_printed() {
+    let document = include_str!("../../../../../docs/settings.md");
+    assert!(
+        document.contains(&reference()),
+        "put what `ropewalk config reference` prints into docs/settings.md"
+    );
 }

@@ -1,6 +1,9 @@
 //! A bench for the real program: a repository, a state folder and a folder for the fake agent's record, all
 //! temporary; every process it starts has a deadline. Knows the program's words and exit codes only.
 
+pub(crate) mod plain;
+pub(crate) mod processes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -159,6 +162,8 @@ impl Bench {
             .env("XDG_CONFIG_HOME", user.join("config"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("ROPEWALK_HOME", &self.home)
+            // A stop ends what runs at once; the tests of the grace give their own.
+            .env("ROPEWALK_ENGINE_STOP_GRACE", "0s")
             .stdin(Stdio::null());
     }
 
@@ -318,9 +323,7 @@ impl Bench {
     pub(crate) fn kill_all(&self) {
         wait_for("everything is killed", || {
             let processes = self.processes();
-            for (pid, _) in &processes {
-                send("-KILL", *pid);
-            }
+            send_all("-KILL", &processes.iter().map(|(pid, _)| *pid).collect::<Vec<_>>());
             processes.is_empty().then_some(())
         });
     }
@@ -350,6 +353,12 @@ fn eprintln_kept(kept: &Path) {
 /// Sends an OS signal to a process that may have gone.
 pub(crate) fn send(os_signal: &str, pid: u32) {
     let _ = Command::new("kill").args([os_signal, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// The same to many, at once.
+pub(crate) fn send_all(os_signal: &str, pids: &[u32]) {
+    let pids = pids.iter().map(ToString::to_string);
+    let _ = Command::new("kill").arg(os_signal).args(pids).stderr(Stdio::null()).status();
 }
 
 fn entries(folder: &Path) -> Vec<String> {
@@ -517,8 +526,9 @@ pub(crate) fn fake_agent() -> &'static Path {
         let own = std::env::current_exe().expect("this test's path");
         let profile = own.parent().and_then(Path::parent).expect("the profile's folder").to_owned();
         let program = profile.join("fake-agent");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/src/bin/fake-agent.rs");
-        if changed(&program) < changed(&source) {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/src/bin/fake-agent");
+        let newest = entries(&source).iter().map(|name| changed(&source.join(name))).max();
+        if Some(changed(&program)) < newest {
             let mut cargo = Command::new(env!("CARGO"));
             cargo.args(["build", "--offline", "-q", "-p", "ropewalk-sim", "--bin", "fake-agent"]);
             cargo.arg("--target-dir").arg(profile.parent().expect("the target folder"));

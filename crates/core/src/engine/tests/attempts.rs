@@ -3,13 +3,17 @@
 use super::*;
 use crate::attempt::Outcome;
 use crate::change::Change;
+use crate::resource::{Resource, Rung};
 use crate::task::{ParkReason, TaskState};
 
 #[test]
 fn a_passing_story_lands_and_unlocks_its_dependents() {
     let (mut bench, effects) = Bench::of_with(&[&[], &[1]], Settings::default());
     assert_eq!(effects, [start(1, 1)]);
-    assert_eq!(bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None }).effects, []);
+    assert_eq!(
+        bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None, rung: None }).effects,
+        []
+    );
     assert_eq!(bench.exits(attempt(1, 1), ExitKind::Success), [Effect::Collect { attempt: attempt(1, 1) }]);
     let release = Effect::Release { attempt: attempt(1, 1) };
     assert_eq!(bench.collected(attempt(1, 1)), [release, merge(1, 1, Time(0))]);
@@ -48,7 +52,7 @@ fn what_bears_an_older_number_meets_nothing() {
     assert_eq!(bench.state(1), "leased");
     for event in [
         Event::AttemptExited { attempt: attempt(1, 1), exit: exit(ExitKind::Success) },
-        Event::AttemptStarted { attempt: attempt(1, 1), start: None },
+        Event::AttemptStarted { attempt: attempt(1, 1), start: None, rung: None },
         Event::AttemptAlive { attempt: attempt(1, 1) },
         Event::Merged { candidate: attempt(1, 1), result: MergeResult::Merged(merged('b')) },
         Event::Landed { candidate: attempt(1, 1), result: LandResult::Landed },
@@ -58,18 +62,21 @@ fn what_bears_an_older_number_meets_nothing() {
 }
 
 #[test]
-fn a_silent_attempt_is_stopped_after_one_lease_and_lost_after_two() {
+fn a_silent_attempt_is_stopped_until_the_machine_says_that_it_is_gone() {
     let mut bench = Bench::of(&[&[]]);
     let lease = bench.engine.limits().lease_ms;
     assert_eq!(bench.engine.next_timer(), Some(Time(0).plus_ms(lease)));
-    let _ = bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None });
+    let _ = bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None, rung: None });
     let _ = bench.after_ms(lease - 1).feed(Event::AttemptAlive { attempt: attempt(1, 1) });
     assert_eq!(bench.after_ms(1).feed(Event::Tick), Step::default());
     let stop = Effect::Stop { attempt: attempt(1, 1), at_once: true };
-    assert_eq!(bench.after_ms(lease).feed(Event::Tick).effects, [stop]);
-    let step = bench.after_ms(lease).feed(Event::Tick);
-    assert_eq!(step.effects, [Effect::Release { attempt: attempt(1, 1) }]);
-    assert_eq!((bench.task(1).tally.losses, bench.task(1).tally.failures), (1, 0));
+    assert_eq!(bench.after_ms(lease).feed(Event::Tick).effects, std::slice::from_ref(&stop));
+    // Silence proves nothing: what may still be alive keeps its worktree.
+    for _ in 0..3 {
+        assert_eq!(bench.after_ms(lease).feed(Event::Tick).effects, [start(1, 1), stop.clone()]);
+    }
+    assert_eq!(bench.ends(attempt(1, 1), ExitKind::Lost), [Effect::Release { attempt: attempt(1, 1) }]);
+    assert_eq!((bench.task(1).tally.repeats, bench.task(1).tally.failures), (1, 0));
     assert!(is_ready_later(bench.task(1), bench.now));
 }
 
@@ -83,18 +90,58 @@ fn an_attempt_whose_worktree_takes_long_is_asked_for_again_and_not_stopped() {
 }
 
 #[test]
-fn what_is_lost_again_and_again_is_parked() {
-    let mut bench = Bench::of(&[&[]]);
-    let most = bench.engine.limits().lost_max;
-    for number in 1..=most {
-        bench.ends(attempt(1, number), ExitKind::Lost);
+fn the_same_fault_three_times_running_parks_and_spends_no_failure() {
+    for kind in [ExitKind::Lost, ExitKind::TimedOut, ExitKind::Stalled, ExitKind::OverLimit(Resource::Memory)]
+    {
+        let mut bench = Bench::of(&[&[]]);
+        for number in 1..=3 {
+            bench.ends(attempt(1, number), kind);
+            let _ = bench.after_ms(600_000).feed(Event::Tick);
+        }
+        let TaskState::Parked { reason: ParkReason::SameFault { fault, repeats: 3, .. }, .. } =
+            bench.task(1).state
+        else {
+            panic!("{:?}", bench.task(1).state)
+        };
+        assert_eq!((Some(fault), bench.task(1).tally.failures), (kind.fault(), 0));
+    }
+}
+
+#[test]
+fn other_faults_and_failures_between_begin_a_new_row() {
+    let mut bench = Bench::of_with(&[&[]], Settings { attempts_max: Some(9), ..Settings::default() }).0;
+    let kinds = [ExitKind::Lost, ExitKind::Lost, ExitKind::TimedOut, ExitKind::Lost, ExitKind::Lost];
+    for (kind, number) in
+        kinds.into_iter().chain([ExitKind::Failure, ExitKind::Lost, ExitKind::Lost]).zip(1..)
+    {
+        bench.ends(attempt(1, number), kind);
         let _ = bench.after_ms(600_000).feed(Event::Tick);
     }
-    let is_lost = matches!(
-        bench.task(1).state,
-        TaskState::Parked { reason: ParkReason::TooManyLosses { losses, .. }, .. } if losses == most
-    );
-    assert!(is_lost, "{:?}", bench.task(1).state);
+    assert_eq!(bench.state(1), "leased");
+    bench.ends(attempt(1, 9), ExitKind::Lost);
+    assert_eq!(bench.state(1), "parked");
+}
+
+#[test]
+fn a_night_of_power_cuts_parks_nothing_innocent_and_a_rate_limit_waits_by_the_minute() {
+    let mut bench = Bench::of(&[&[]]);
+    for number in 1..10 {
+        bench.ends(attempt(1, number), ExitKind::MachineEnded);
+        let _ = bench.after_ms(600_000).feed(Event::Tick);
+    }
+    assert_eq!(bench.state(1), "leased");
+    bench.ends(attempt(1, 10), ExitKind::RateLimited);
+    assert!(bench.engine.next_timer().expect("a wait").ms_since(bench.now) >= 30_000);
+}
+
+#[test]
+fn near_its_deadline_an_attempt_is_told_of_once() {
+    let mut bench = Bench::of(&[&[]]);
+    let _ =
+        bench.feed(Event::AttemptStarted { attempt: attempt(1, 1), start: None, rung: Some(Rung::Cgroup) });
+    let warning = Event::AttemptNearDeadline { attempt: attempt(1, 1), left_ms: 180_000 };
+    assert_eq!(bench.feed(warning.clone()).changes.len(), 2);
+    assert_eq!(bench.feed(warning), Step::default());
 }
 
 #[test]
@@ -145,7 +192,7 @@ fn the_more_urgent_starts_first_then_the_older_until_age_outweighs_urgency() {
 #[test]
 fn a_stop_ends_attempts_and_spends_nothing() {
     let mut bench = Bench::of(&[&[], &[]]);
-    let (answer, effects) = bench.command(Command::Stop);
+    let (answer, effects) = bench.command(stop_now());
     assert!(answer.is_ok());
     let stop = |task| Effect::Stop { attempt: attempt(task, 1), at_once: false };
     assert_eq!(effects, [stop(1), stop(2)]);

@@ -77,13 +77,15 @@ fn a_cancel_holds_for_an_attempt_whose_lease_ran_out() {
     let _ = bench.after_ms(lease).feed(Event::Tick);
     cancel(&mut bench, 1).0.expect("it is leased");
     let _ = bench.after_ms(lease).feed(Event::Tick);
+    assert_eq!(bench.state(1), "leased");
+    bench.ends(attempt(1, 1), ExitKind::Lost);
     assert_eq!(bench.state(1), "cancelled");
 }
 
 #[test]
 fn a_cancel_holds_for_an_attempt_that_ended_while_the_engine_stopped() {
     let mut bench = Bench::of(&[&[], &[1]]);
-    bench.ask(Command::Stop).expect("stopping");
+    bench.ask(stop_now()).expect("stopping");
     bench.exits(attempt(1, 1), ExitKind::Stopped);
     cancel(&mut bench, 1).0.expect("it is leased");
     bench.collected(attempt(1, 1));
@@ -154,7 +156,7 @@ fn a_retry_cuts_the_wait_short() {
     let mut bench = Bench::of(&[&[]]);
     bench.ends(attempt(1, 1), ExitKind::Failure);
     assert!(bench.why(1).contains("ended badly"), "{}", bench.why(1));
-    assert_eq!(bench.command(Command::Retry { task: TaskId(1) }).1, [start(1, 2)]);
+    assert_eq!(bench.command(Command::Retry { task: TaskId(1), from: None }).1, [start(1, 2)]);
 }
 
 #[test]

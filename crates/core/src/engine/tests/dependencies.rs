@@ -44,7 +44,7 @@ fn run_goes_on_as_if_the_dependency_had_landed() {
 fn a_failed_task_waits_when_the_dependency_it_ran_without_is_tried_again() {
     let mut bench = Bench::of_with(&[&[], &[1]], policy(OnDependencyFailure::Run)).0;
     bench.exits(attempt(1, 1), ExitKind::SetUpFault);
-    bench.ask(Command::Retry { task: TaskId(1) }).expect("parked");
+    bench.ask(Command::Retry { task: TaskId(1), from: None }).expect("parked");
     bench.ends(attempt(2, 1), ExitKind::Failure);
     assert_eq!((bench.state(1), bench.state(2)), ("leased", "blocked"));
 }
@@ -65,7 +65,7 @@ fn a_cancelled_task_tried_again_still_waits_for_a_forgotten_cancelled_one() {
     assert_eq!((bench.state(1), bench.state(2)), ("forgotten", "forgotten"));
     let first = Task { depends_on: vec![], id: TaskId(1), ..second.clone() };
     let known = bench.known(prd, progress, vec![first, second]);
-    bench.command_knowing(Command::Retry { task: TaskId(2) }, known).0.expect("cancelled");
+    bench.command_knowing(Command::Retry { task: TaskId(2), from: None }, known).0.expect("cancelled");
     assert_eq!(bench.state(2), "blocked");
 }
 

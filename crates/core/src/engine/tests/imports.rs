@@ -81,7 +81,7 @@ fn a_cancelled_story_that_the_file_drops_is_gone_for_good() {
     assert_eq!(report.removed, 1);
     let state = &bench.task(2).state;
     assert!(matches!(state, TaskState::Cancelled { reason: CancelReason::Removed, .. }), "{state:?}");
-    assert!(bench.ask(Command::Retry { task: TaskId(2) }).is_err());
+    assert!(bench.ask(Command::Retry { task: TaskId(2), from: None }).is_err());
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn checks_that_cannot_run_park_and_a_retry_lands_the_same_candidate() {
     bench.bring_to_landing(attempt(1, 1));
     assert_eq!(bench.checks(attempt(1, 1), CheckResult::Fault { detail: "no such program".into() }), []);
     assert_eq!(bench.state(1), "parked");
-    assert_eq!(bench.command(Command::Retry { task: TaskId(1) }).1, [merge(1, 1, Time(0))]);
+    assert_eq!(bench.command(Command::Retry { task: TaskId(1), from: None }).1, [merge(1, 1, Time(0))]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_dirty_checkout_parks_and_a_retry_lands_the_same_candidate() {
     let dirty = LandResult::CheckoutDirty { checkout: "/p".into(), detail: "M a.rs".into() };
     assert_eq!(bench.lands(attempt(1, 1), dirty), []);
     assert_eq!(bench.state(1), "parked");
-    assert_eq!(bench.command(Command::Retry { task: TaskId(1) }).1, [merge(1, 1, Time(0))]);
+    assert_eq!(bench.command(Command::Retry { task: TaskId(1), from: None }).1, [merge(1, 1, Time(0))]);
     bench.merges(attempt(1, 1), MergeResult::Merged(merged('c')));
     bench.lands(attempt(1, 1), LandResult::Landed);
     assert_eq!(bench.state(1), "forgotten");
@@ -158,7 +158,7 @@ fn a_prds_landing_whose_checks_cannot_run_never_becomes_an_attempt() {
     bench.ask(Command::Land { prd: PRD, partial: false }).expect("all has landed");
     bench.merges(attempt(2, 1), MergeResult::Merged(merged('c')));
     bench.checks(attempt(2, 1), CheckResult::Fault { detail: "no such program".into() });
-    assert_eq!(bench.command(Command::Retry { task: TaskId(2) }).1, [land_prd(2, Time(0))]);
+    assert_eq!(bench.command(Command::Retry { task: TaskId(2), from: None }).1, [land_prd(2, Time(0))]);
 }
 
 #[test]

@@ -2,15 +2,18 @@
 //! with the invariants.
 
 mod attempts;
+mod checkpoints;
 mod commands;
 mod dependencies;
 mod imports;
 mod landing;
 mod recovery;
+mod stops;
 
 use super::{Engine, Known, Step};
 use crate::attempt::{Collected, Exit, ExitKind};
 use crate::candidate::{CandidateState, MergedCommit};
+use crate::command::AtStop;
 use crate::command::{AddTasks, Answer, Command, Done, ImportPrd, Imported, Place};
 use crate::effect::Effect;
 use crate::event::{BranchResult, CheckResult, Event, LandResult, MergeResult, ReplyTo};
@@ -45,7 +48,12 @@ fn attempt(task: u64, number: u32) -> AttemptId {
 }
 
 fn exit(kind: ExitKind) -> Exit {
-    Exit { kind, detail: "seen".into(), tail: "last line".into() }
+    Exit { tail: "last line".into(), ..Exit::new(kind, "seen") }
+}
+
+/// A stop that gives nobody time.
+fn stop_now() -> Command {
+    Command::Stop { grace_ms: 0, then: AtStop::End }
 }
 
 fn merged(digit: char) -> MergedCommit {
@@ -93,7 +101,7 @@ impl Bench {
             top: "/p".into(),
             common_dir: "/p/.git".into(),
             base: branch("main"),
-            settings,
+            settings: Box::new(settings),
         };
         bench.ask(command).expect("a new project");
         bench

@@ -57,7 +57,7 @@ fn every_effect_that_was_on_its_way_is_asked_for_again() {
 #[test]
 fn an_attempt_that_was_being_stopped_is_found_again_and_stopped() {
     let mut bench = Bench::of(&[&[]]);
-    bench.ask(Command::Stop).expect("stopping");
+    bench.ask(stop_now()).expect("stopping");
     let is_stopping = |(_, attempt): (&Task, &Attempt)| {
         attempt.state == AttemptState::Stopping { why: StopWhy::EngineStops }
     };

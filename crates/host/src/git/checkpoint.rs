@@ -1,0 +1,80 @@
+//! Putting by what a running attempt's worktree holds. Knows commits and hidden refs; unaware of when and why.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use ropewalk_core::id::{AttemptId, Oid, TaskId};
+
+use super::repository::Repository;
+use super::run::GitError;
+
+const KIND: &str = "checkpoints";
+
+impl Repository {
+    /// Commits everything in the worktree (except what is ignored) on top of what the agent committed, through an
+    /// index of our own, and pins it at `refs/ropewalk/checkpoints/<task>/<n>`. The agent may be at work meanwhile:
+    /// nothing in its worktree or its index is touched, and each file is kept as it was at some moment of the call.
+    /// A merge in the middle is kept as its files are.
+    ///
+    /// # Errors
+    /// When git fails or the worktree is gone; nothing was changed.
+    pub fn checkpoint(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        start: &Oid,
+        at_ms: i64,
+    ) -> Result<Oid, GitError> {
+        // Not through a link: it could lead to any folder of the user's.
+        if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
+            return Err(GitError::new("checkpoint", path, "the folder of the worktree is gone"));
+        }
+        let Some(admin) = self.admin_of(path)? else {
+            return Err(GitError::new("checkpoint", path, "git no longer knows the worktree"));
+        };
+        let tip = self.tip_of(&admin)?.unwrap_or_else(|| start.clone());
+        let index = self.private_index(Some(&admin), path, Some(&tip))?;
+        let embedded = self.embedded(path, &index.file.0)?;
+        let tree = self.snapshot(path, &index, &embedded)?;
+        let commit = if tree == self.tree_of(&tip)? {
+            tip
+        } else {
+            let message = format!("checkpoint of attempt {attempt}\n");
+            let said = self.commit_tree(tree.as_str(), &[tip.as_str()], &message, at_ms)?;
+            self.oid("commit", &said.text())?
+        };
+        let turn = self.take_turn()?;
+        self.pin(&turn, KIND, attempt, &commit)?;
+        Ok(commit)
+    }
+
+    /// Lets go of a task's checkpoints that are not among `kept`. Returns how many went.
+    ///
+    /// # Errors
+    /// When git fails; what has not gone is still there.
+    pub fn forget_checkpoints(&self, task: TaskId, kept: &BTreeSet<Oid>) -> Result<usize, GitError> {
+        let turn = self.take_turn()?;
+        let mut gone = 0;
+        for pinned in self.refs_under(&format!("refs/ropewalk/{KIND}/{task}"))? {
+            if !kept.contains(&pinned.at) {
+                self.move_ref(&turn, &pinned.name, None, Some(&pinned.at), "ropewalk: forget checkpoint")?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The tasks that have checkpoints.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn tasks_with_checkpoints(&self) -> Result<BTreeSet<TaskId>, GitError> {
+        let prefix = format!("refs/ropewalk/{KIND}/");
+        let task = |name: &str| name.strip_prefix(&prefix)?.split('/').next()?.parse().ok().map(TaskId);
+        Ok(self
+            .refs_under(prefix.trim_end_matches('/'))?
+            .iter()
+            .filter_map(|found| task(&found.name))
+            .collect())
+    }
+}
