@@ -432,6 +432,7 @@ const MANY: usize = 5_000;
 
 /// Its worker's end, or its own: for what was started both are the same.
 fn thousands_are_gone(rung: Rung, ending: Ending) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut world = World::new(rung);
     let agent =
         format!("exec {}", world.bench.agent(&format!("first 1 forks {MANY}; mark ready; first 1 gate go")));

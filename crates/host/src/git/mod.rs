@@ -22,6 +22,7 @@ mod release;
 mod repository;
 mod run;
 mod snapshot;
+mod stale;
 mod worktree;
 
 pub use collect::Left;

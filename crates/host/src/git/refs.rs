@@ -117,7 +117,7 @@ impl Repository {
     /// Compare-and-swap of one ref, durable when it returns. `old` none: must not exist; `new` none: delete.
     pub(crate) fn move_ref(
         &self,
-        _turn: &Turn<'_>,
+        turn: &Turn<'_>,
         name: &str,
         new: Option<&Oid>,
         old: Option<&Oid>,
@@ -126,11 +126,19 @@ impl Repository {
         let digits = new.or(old).map_or(40, |oid| oid.as_str().len());
         let nothing = "0".repeat(digits);
         let old = old.map_or(nothing.as_str(), Oid::as_str);
-        let call = self.on_refs("update-ref").args(["update-ref", "--no-deref", "-m", reason]);
-        match new {
-            Some(new) => call.args([name, new.as_str(), old]).run()?,
-            None => call.args(["-d", name, old]).run()?,
+        let update = || {
+            let call = self.on_refs("update-ref").args(["update-ref", "--no-deref", "-m", reason]);
+            match new {
+                Some(new) => call.args([name, new.as_str(), old]).run(),
+                None => call.args(["-d", name, old]).run(),
+            }
         };
+        if let Err(refused) = update() {
+            if !self.clear_way(turn, &refused) {
+                return Err(refused);
+            }
+            update()?;
+        }
         // git syncs the new file, not the folder that names it. A deletion that is lost is repeated.
         match (new, self.common().join(name).parent()) {
             (Some(_), Some(folder)) => self.sync_folders(folder),

@@ -58,3 +58,32 @@ fn a_branch_follows_forward_only_and_only_when_nobody_has_it() {
     assert_eq!(oid(&world.top, "main"), first);
     world.repo.follow(&branch("absent"), &second).unwrap();
 }
+
+#[test]
+fn a_lock_that_a_killed_git_left_is_set_aside_and_a_young_one_is_waited_for() {
+    let world = World::new();
+    let at = world.start();
+    let name = ropewalk_core::id::BranchName::new("feature/x").unwrap();
+    let lock = world.top.join(".git/refs/heads/feature/x.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    std::fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+    assert_eq!(world.repo.make_branch(&name, &at).unwrap(), ropewalk_host::git::MadeBranch::Made);
+    assert!(!lock.exists());
+    let aside = std::fs::read_dir(world.top.join(".git")).unwrap().flatten();
+    assert!(aside.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("stale-x.lock.")));
+
+    // Somebody's own: it goes when they are done.
+    let other = ropewalk_core::id::BranchName::new("feature/y").unwrap();
+    let lock = world.top.join(".git/refs/heads/feature/y.lock");
+    std::fs::write(&lock, "").unwrap();
+    let theirs = lock.clone();
+    let done = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        std::fs::remove_file(theirs).unwrap();
+    });
+    assert_eq!(world.repo.make_branch(&other, &at).unwrap(), ropewalk_host::git::MadeBranch::Made);
+    done.join().unwrap();
+    world.fsck();
+}

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::{Agent, Fault, Next, ROLE, Role, append, wait_until};
 
-/// Links of a chain: a millisecond or two each.
-const LINKS_MAX: u32 = 20_000;
+/// Links of a chain, and the life of each: where nobody reaps quickly, more would use up the machine's pids.
+const LINKS_MAX: u32 = 10_000;
+const LINK: std::time::Duration = std::time::Duration::from_millis(3);
 
 /// Fields of `/proc/PID/stat`, counted from 1 as proc(5) does.
 pub(super) const PARENT: usize = 4;
@@ -114,6 +115,7 @@ impl Agent {
         let is_over = ["end".to_owned(), format!("end-{}", self.task.trim_end_matches("-left"))]
             .iter()
             .any(|name| self.folder.join(name).exists());
+        std::thread::park_timeout(LINK);
         if left > 0 && !is_over && self.folder.is_dir() {
             self.own_kind(&format!("chain {}", left - 1))?.spawn()?;
         }
