@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ropewalk_core::command::Done;
 use ropewalk_core::resource::Bounds;
-use ropewalk_core::settings::Settings;
+use ropewalk_core::settings::{EnvValue, Settings};
 use ropewalk_daemon::api::{Request, Response};
 use ropewalk_daemon::door::Options;
 use ropewalk_daemon::session::Session;
@@ -186,6 +186,14 @@ impl Place {
     /// Names a secret that could not be kept out of the output before anything is changed. One that is not set is
     /// only remarked upon: an agent may well do without it.
     pub(crate) fn check_secrets(&self, settings: &Settings, out: &Out) -> Result<(), Failure> {
+        for text in settings.command.iter().chain(settings.checks.iter().flatten()) {
+            self.refuse_secret_in(settings, text, "a command")?;
+        }
+        for (name, value) in &settings.env {
+            if let EnvValue::Text(text) = value {
+                self.refuse_secret_in(settings, text, &format!("the variable {name}"))?;
+            }
+        }
         for name in settings.secrets.iter().flatten() {
             let value =
                 self.env.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim());
@@ -204,6 +212,26 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    /// A secret's value in a text that is stored would reach the disk.
+    pub(crate) fn refuse_secret_in(
+        &self,
+        settings: &Settings,
+        text: &str,
+        place: &str,
+    ) -> Result<(), Failure> {
+        let secret = |name: &&String| {
+            let value = self.env.iter().find(|(known, _)| known == *name).map(|(_, value)| value.trim());
+            value.is_some_and(|value| value.len() >= VALUE_BYTES_MIN && text.contains(value))
+        };
+        match settings.secrets.iter().flatten().find(secret) {
+            None => Ok(()),
+            Some(name) => Err(Failure::input(format!(
+                "the value of the secret {name} stands in {place}, and that is stored"
+            ))
+            .hint(format!("let the agent read it from ${name}"))),
+        }
     }
 
     /// How to run an engine here, with no slots yet: what this command brings must be known before anything starts.

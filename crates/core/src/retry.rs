@@ -35,17 +35,35 @@ pub fn policy(fault: Fault, same_fault_max: u32, limits: &Limits) -> Policy {
     }
 }
 
+/// Faults of different kinds in a row that park a task, for each that the same kind may have.
+const KINDS: u32 = 3;
+
+/// Whether a task must be parked after this fault.
+pub fn is_enough(tally: &Tally, policy: &Policy, same_fault_max: u32) -> bool {
+    tally.repeats >= policy.repeats_max || tally.faults >= same_fault_max.saturating_mul(KINDS)
+}
+
+/// Whether an agent has worked, and was paid for it, before it ended so.
+fn costs_time(fault: Fault) -> bool {
+    match fault {
+        Fault::TimedOut | Fault::Stalled | Fault::OverLimit(_) | Fault::Lost => true,
+        Fault::RateLimited | Fault::MachineEnded | Fault::SetUp | Fault::CouldNotStart => false,
+    }
+}
+
 impl Tally {
     /// One fault more. A different one than the last begins a new row.
     pub fn count_fault(&mut self, fault: Fault) {
         self.repeats = if self.fault == Some(fault) { self.repeats.saturating_add(1) } else { 1 };
         self.fault = Some(fault);
+        self.faults = self.faults.saturating_add(u32::from(costs_time(fault)));
     }
 
     /// Something else than a fault ended an attempt: the row is over.
     pub fn end_row(&mut self) {
         self.fault = None;
         self.repeats = 0;
+        self.faults = 0;
     }
 }
 
@@ -108,6 +126,9 @@ mod tests {
         })
         .collect();
         assert_eq!(rows, [1, 2, 1, 1, 2]);
+        assert_eq!(tally.faults, 5, "kinds that take turns are counted all the same");
+        let usual = policy(Fault::TimedOut, 3, &Limits::default());
+        assert!(!is_enough(&tally, &usual, 3) && is_enough(&Tally { faults: 9, ..tally }, &usual, 3));
         tally.end_row();
         assert_eq!(tally, Tally::default());
     }

@@ -65,6 +65,9 @@ pub struct Tally {
     /// The fault that ended the latest attempts, and how many of them in a row.
     pub fault: Option<Fault>,
     pub repeats: u32,
+    /// Faults that cost an agent's time, of whatever kind, since it last ended by itself: kinds that take turns must
+    /// not go on for ever.
+    pub faults: u32,
 }
 
 /// Where a task is in its life. Each state names what must hold in it.

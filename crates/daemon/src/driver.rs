@@ -59,7 +59,16 @@ impl Driver {
         let door = Door::new(inbox, options.home.clone());
         let listener = crate::ipc::listen(socket, &door).map_err(DriverError::Machine)?;
         let reserve = Reserve::open(&options.home, options.floor);
-        let crank = Crank { options, pulse: door.pulse(), store, messages, machine, next_reply: 0, reserve };
+        let crank = Crank {
+            options,
+            pulse: door.pulse(),
+            store,
+            messages,
+            machine,
+            next_reply: 0,
+            reserve,
+            is_reserve_given: false,
+        };
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
@@ -97,6 +106,8 @@ struct Crank {
     machine: Machine,
     next_reply: u64,
     reserve: Reserve,
+    /// The reserve was given back, and is to be taken again once there is room.
+    is_reserve_given: bool,
 }
 
 /// How often in a row the engine may be rebuilt from the store after a failed commit before it gives up: a
@@ -125,7 +136,11 @@ impl Crank {
         let mut rebuilds = 0;
         let mut engine = match self.restore(clock.now(), |_| {}) {
             Err(StoreError::Full { .. }) => {
-                let held = Engine::restore(self.options.limits.clone(), self.store.load()?);
+                let mut held = Engine::restore(self.options.limits.clone(), self.store.load()?);
+                held.set_slots(self.options.slots);
+                if self.options.focus_on_nothing {
+                    held.focus_on_nothing();
+                }
                 self.wait_for_room(held, &clock)?
             }
             restored => restored?,
@@ -138,7 +153,6 @@ impl Crank {
             }
             let is_news = !events.is_empty();
             let commits = self.store.write_counts().commits;
-            let has_room = events.iter().any(|event| matches!(event, Event::Room { shortage: None }));
             match turn(&mut engine, &mut self.store, &mut self.machine, clock.now(), events) {
                 // A turn that had nothing to write shows nothing.
                 Ok(()) if self.store.write_counts().commits == commits => {}
@@ -159,8 +173,8 @@ impl Crank {
                     engine = self.restore(clock.now(), |engine| engine.take_settings(old))?;
                 }
             }
-            if has_room {
-                self.reserve.restore();
+            if self.is_reserve_given && engine.shortage().is_none() {
+                self.is_reserve_given = !self.reserve.restore();
             }
             self.machine.see(&engine);
             if is_news {
@@ -178,6 +192,7 @@ impl Crank {
     fn wait_for_room(&mut self, engine: Engine, clock: &Clock) -> Result<Engine, DriverError> {
         let old = engine.clone_settings();
         self.reserve.release();
+        self.is_reserve_given = true;
         loop {
             let error = match self.restore(clock.now(), |engine| engine.take_settings(old.clone())) {
                 Ok(engine) => return Ok(engine),

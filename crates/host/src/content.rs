@@ -4,7 +4,10 @@ use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use ropewalk_core::time::Time;
 
 use sha2::{Digest, Sha256};
 
@@ -19,6 +22,9 @@ const MODE: u32 = 0o400;
 /// # Errors
 /// When it cannot be written.
 pub fn keep(folder: &Path, text: &str, extension: &str) -> Result<PathBuf, FileError> {
+    // Of the same text there is one file, and one writer at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let path = folder.join(format!("{}.{extension}", name_of(text.as_bytes())));
     if holds(&path, text) {
         // Only ever delays its end; a time stamp that cannot be set is no fault.
@@ -52,12 +58,15 @@ fn holds(path: &Path, text: &str) -> bool {
     read.is_ok() && bytes == text.as_bytes()
 }
 
-/// Deletes the files of the folder that nobody has used for so long. Returns how many.
-pub fn forget_unused(folder: &Path, unused: Duration) -> usize {
+/// Deletes the files of the folder that nobody has used for so long. Returns how many. `now` is the caller's clock,
+/// which a date that jumps does not move.
+pub fn forget_unused(folder: &Path, now: Time, unused_ms: u64) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let is_old = |entry: &fs::DirEntry| {
         let facts = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-        facts.modified().ok()?.elapsed().ok().filter(|age| *age > unused)
+        let used = facts.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let used = Time(i64::try_from(used.as_millis()).ok()?);
+        Some(()).filter(|()| now.ms_since(used) > unused_ms)
     };
     let old = entries.flatten().filter(|entry| is_old(entry).is_some());
     old.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
@@ -85,11 +94,13 @@ mod tests {
     fn what_nobody_used_for_long_is_forgotten() {
         let home = tempfile::tempdir().unwrap();
         let old = keep(home.path(), "old", "md").unwrap();
-        let hour = Duration::from_secs(3_600);
+        let hour_ms = 3_600_000;
+        let hour = std::time::Duration::from_millis(hour_ms);
         File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * hour).unwrap();
+        let now = Time(crate::clock::wall_ms());
         let fresh = keep(home.path(), "fresh", "md").unwrap();
-        assert_eq!(forget_unused(home.path(), hour), 1);
+        assert_eq!(forget_unused(home.path(), now, hour_ms), 1);
         assert!(!old.exists() && fresh.exists());
-        assert_eq!(forget_unused(&home.path().join("absent"), hour), 0);
+        assert_eq!(forget_unused(&home.path().join("absent"), now, hour_ms), 0);
     }
 }

@@ -86,12 +86,12 @@ fn quoted_word(command: &str) -> Option<String> {
 }
 
 /// Keywords and builtins of POSIX's shell, and what common shells add: not programs, or not only.
-const SHELL_WORDS: [&str; 54] = [
+const SHELL_WORDS: [&str; 56] = [
     "!", ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "declare", "do",
     "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fg", "fi", "for",
     "function", "getopts", "hash", "if", "jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly",
     "return", "select", "set", "shift", "source", "test", "then", "time", "times", "trap", "true", "type",
-    "ulimit", "umask", "unset", "wait",
+    "ulimit", "umask", "unset", "until", "wait", "while",
 ];
 
 fn first_word(command: &str) -> Option<&str> {

@@ -2,10 +2,17 @@
 
 alter table task rename column losses to repeats;
 -- JSON: core's `Fault`, and its `Resume`.
+alter table task add column faults integer not null default 0;
 alter table task add column fault text;
 alter table task add column resume text;
 -- Rows of before counted losses only.
 update task set fault = '"lost"' where repeats > 0;
+update task set detail = json_set(detail,
+        '$.reason', json_object(
+            'reason', 'same_fault', 'fault', 'lost',
+            'repeats', json_extract(detail, '$.reason.losses'),
+            'detail', json_extract(detail, '$.reason.detail')))
+    where state = 'parked' and json_extract(detail, '$.reason.reason') = 'too_many_losses';
 
 create table checkpoint (
     task integer not null references task (id),

@@ -50,10 +50,23 @@ pub(super) fn detach(place: &Place, out: &Out) -> Result<u8, Failure> {
 }
 
 fn start(place: &Place) -> Result<Background, Failure> {
+    // First, so that nothing that the user ends the flags with can turn ours into names.
     let words = std::env::args_os().skip(1).filter(|word| word != "--detach" && word != "--json");
-    let words = words.chain([DETACHED.into(), "--quiet".into()]);
+    let (before, after): (Vec<_>, Vec<_>) = split_after(words, "run");
+    let words = before.into_iter().chain([DETACHED.into(), "--quiet".into()]).chain(after);
     Background::start(words, &place.folder, &place.home.join(LOG))
         .map_err(|error| Failure::broken(format!("the background's process cannot be started: {error}")))
+}
+
+/// The words up to this one and with it, and the others.
+fn split_after(
+    words: impl Iterator<Item = std::ffi::OsString>,
+    last: &str,
+) -> (Vec<std::ffi::OsString>, Vec<std::ffi::OsString>) {
+    let words: Vec<_> = words.collect();
+    let at = words.iter().position(|word| word == last).map_or(0, |at| at + 1);
+    let (before, after) = words.split_at(at);
+    (before.to_vec(), after.to_vec())
 }
 
 /// Slots are given after all that was asked for has been taken in.

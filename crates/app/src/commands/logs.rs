@@ -48,7 +48,7 @@ pub(crate) fn logs(logs: &Logs, out: &Out) -> Result<u8, Failure> {
     if out.is_json() {
         if logs.follow {
             // The one value can only be given once there is all of it.
-            live.follow(&mut session, &place, &mut reading, |_| Ok(()))?;
+            live.follow(session, &place, &mut reading, |_| Ok(()))?;
         }
         let page = Page::read(&mut reading, grep)?;
         let mut value = serde_json::json!({
@@ -60,7 +60,7 @@ pub(crate) fn logs(logs: &Logs, out: &Out) -> Result<u8, Failure> {
     }
     let mut view = View::new(grep, std::io::stdout().is_terminal());
     if logs.follow {
-        live.follow(&mut session, &place, &mut reading, |reading| reading.show_rest(|news| view.show(news)))?;
+        live.follow(session, &place, &mut reading, |reading| reading.show_rest(|news| view.show(news)))?;
     } else {
         reading.show_rest(|news| view.show(news))?;
     }
@@ -141,11 +141,13 @@ impl Live<'_> {
     /// Calls `more` whenever more may have come, the last time after the attempt's end.
     fn follow(
         &self,
-        session: &mut Session,
+        session: Session,
         place: &Place,
         reading: &mut Reading,
         mut more: impl FnMut(&mut Reading) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        // Without an engine a session holds what the next engine needs: whoever only looks on must let it go.
+        let mut session = Some(session).filter(Session::has_engine);
         let mut follower = Follower::new(self.folder);
         let mut seen = 0;
         loop {
@@ -154,7 +156,7 @@ impl Live<'_> {
             }
             // Asked before the reading: what is written before the end is shown for sure.
             let progress = match follower.look(&reading.stored) {
-                Progress::NotBegun if !self.is_unfinished(session, place) => Progress::Over,
+                Progress::NotBegun if !self.is_unfinished(session.as_mut(), place) => Progress::Over,
                 progress => progress,
             };
             if progress == Progress::Over && reading.stored.is_absent() {
@@ -167,7 +169,7 @@ impl Live<'_> {
                 // Its start is news to the engine, and so is that it will not start.
                 Progress::NotBegun => {
                     let request = Request::Watch { seen, timeout_ms: NEWS_WAIT_MS };
-                    if let Ok(Response::Board(board)) = session.ask(None, request) {
+                    if let Some(Ok(Response::Board(board))) = session.as_mut().map(|s| s.ask(None, request)) {
                         seen = board.pulse.max(seen);
                     }
                 }
@@ -175,12 +177,12 @@ impl Live<'_> {
         }
     }
 
-    fn is_unfinished(&self, session: &mut Session, place: &Place) -> bool {
+    fn is_unfinished(&self, session: Option<&mut Session>, place: &Place) -> bool {
         // An engine that ends while we follow it leaves nothing to follow.
-        session.has_engine()
-            && task_view(session, place, &self.id).is_ok_and(|task| {
-                let attempt = task.attempts_made.iter().find(|attempt| attempt.id.number.0 == self.number);
-                attempt.is_some_and(|attempt| attempt.outcome.is_none())
-            })
+        let Some(session) = session else { return false };
+        task_view(session, place, &self.id).is_ok_and(|task| {
+            let attempt = task.attempts_made.iter().find(|attempt| attempt.id.number.0 == self.number);
+            attempt.is_some_and(|attempt| attempt.outcome.is_none())
+        })
     }
 }

@@ -207,8 +207,13 @@ fn look_on(place: &Place, out: &Out) -> Result<u8, Failure> {
     };
     out.remark("Ctrl-C leaves it running");
     let interrupts = Interrupts::listen(|| std::process::exit(i32::from(INTERRUPTED)))?;
-    let board =
-        follow(&mut session, place, out, &interrupts, |_, board| Ok(board.is_at_rest && board.slots > 0))?;
+    let followed =
+        follow(&mut session, place, out, &interrupts, |_, board| Ok(board.is_at_rest && board.slots > 0));
+    // An engine that ends at the first question has ended like one that ends later.
+    let board = match followed {
+        Err(failure) if failure.is_engine_gone() => None,
+        followed => followed?,
+    };
     drop(session);
     match board {
         Some(board) => summary(place, None, Some(&board), out),

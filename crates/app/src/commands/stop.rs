@@ -22,7 +22,11 @@ pub(crate) fn stop(how: &cli::Stop, out: &Out) -> Result<u8, Failure> {
     }
     let mut session = Session::open(&place.home)?;
     if !session.has_engine() {
-        out.say("no engine is running");
+        drop(session);
+        out.say(match left(&place)?.len() {
+            0 => "no engine is running",
+            _ => "no engine is running; agents that go on alone are taken up, or ended, by the next `ropewalk run`",
+        });
         if out.is_json() {
             out.json(&serde_json::json!({"stopped": false}));
         }

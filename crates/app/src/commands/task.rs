@@ -42,6 +42,7 @@ fn add(place: &Place, task: &TaskAdd, out: &Out) -> Result<u8, Failure> {
     };
     place.check_agent(&place.anchored(&config))?;
     place.check_secrets(&config.settings(), out)?;
+    place.refuse_secret_in(&place.anchored(&config), &task.text, "the task's text")?;
     let mut session = Session::open(&place.home)?;
     let mut settings = place.overrides(&task.set)?;
     if place.common_dir().is_some() {
@@ -221,9 +222,12 @@ fn tell_why(task: &TaskView, out: &Out) {
 
 pub(crate) fn cancel(tasks: &[String], out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
-    let cancelled =
-        place.done(&mut Session::open(&place.home)?, Request::Cancel { tasks: tasks.to_vec() })?;
+    let mut session = Session::open(&place.home)?;
+    let cancelled = place.done(&mut session, Request::Cancel { tasks: tasks.to_vec() })?;
     tell_done(&cancelled, out);
+    if !session.has_engine() {
+        out.remark("no engine is running; an agent that goes on alone is ended by the next `ropewalk run`");
+    }
     Ok(0)
 }
 

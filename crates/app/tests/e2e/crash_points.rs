@@ -119,3 +119,49 @@ fn a_crash_at_any_commit_of_a_landing_costs_nothing() {
     let highest = reach.highest.into_inner();
     assert!(highest >= 4, "only {highest} points were reached");
 }
+
+/// Runs the command on a disk that fails as told.
+fn run_on(bench: &Bench, args: &[&str], fail: &str) -> Ran {
+    let mut command = bench.command(args);
+    command.env("FAILPOINT_FAIL", fail);
+    bench.start(command, format!("{} (disk: {fail})", args.join(" "))).wait()
+}
+
+/// Commits that a run of these stories has at the least, so that each failure hits one.
+const COMMITS: [u32; 9] = [1, 2, 3, 5, 8, 11, 14, 17, 20];
+
+#[test]
+fn a_disk_that_is_full_for_a_while_or_fails_once_costs_nothing() {
+    let cases: Vec<String> =
+        COMMITS.iter().flat_map(|from| [format!("full:{from}:2"), format!("eio:{from}:1")]).collect();
+    let next = AtomicU32::new(0);
+    in_parallel(|| {
+        while let Some(fail) = cases.get(next.fetch_add(1, Ordering::SeqCst) as usize) {
+            let (bench, stories) = (Bench::new(), stories());
+            let prd = bench.prd(&stories);
+            let agent = bench.agent("");
+            let run = ["run", text(&prd), "--command", &agent, "--check", "test ! -e red.txt"];
+            // What was asked for and could not be stored is refused, and says so; what was accepted goes on by itself.
+            let ran = run_on(&bench, &run, fail);
+            if ran.code != Some(0) {
+                assert!(ran.code == Some(1) && ran.stderr.contains("injected"), "{fail}: {ran}");
+                bench.expect(0, &run);
+            }
+            bench.assert_landed_in_order(BRANCH, &stories);
+            bench.assert_clean(&["main", BRANCH]);
+        }
+    });
+}
+
+#[test]
+fn a_disk_that_keeps_failing_ends_the_run_with_its_reason_and_the_next_one_goes_on() {
+    let (bench, stories) = (Bench::new(), stories());
+    let prd = bench.prd(&stories);
+    let agent = bench.agent("");
+    let run = ["run", text(&prd), "--command", &agent, "--check", "test ! -e red.txt"];
+    let ran = run_on(&bench, &run, "eio:9:1000000");
+    assert!(ran.code == Some(1) && ran.stderr.contains("injected"), "{ran}");
+    bench.expect(0, &run);
+    bench.assert_landed_in_order(BRANCH, &stories);
+    bench.assert_clean(&["main", BRANCH]);
+}

@@ -130,10 +130,10 @@ impl Round {
         for agent in &self.must_end {
             let mut own = record.iter().filter(|record| record.pid == agent.pid && record.task == agent.name);
             let attempt = self.bench.task(agent.name.parse().expect("a task"))["attempts_made"]
-                [agent.attempt as usize - 1]["outcome"]
+                [agent.attempt as usize - 1]
                 .clone();
             // `vanish` leaves no end in the record.
-            let has_ended = own.any(|record| record.what == "end") || attempt == "failed";
+            let has_ended = own.any(|record| record.what == "end") || attempt["outcome"] == "failed";
             assert!(has_ended, "round {}: {agent:?} was lost with its engine: {attempt}", self.number);
         }
         let gone = wait_at_most(Duration::from_secs(10), || self.bench.processes().is_empty().then_some(()));

@@ -9,7 +9,7 @@ use crate::effect::Effect;
 use crate::id::{AttemptId, Oid, TaskId};
 use crate::limits::shorten;
 use crate::resource::Rung;
-use crate::retry::{backoff_ms, policy, wait_ms};
+use crate::retry::{backoff_ms, is_enough, policy, wait_ms};
 use crate::row::PrdState;
 use crate::task::{CancelReason, DoneHow, ParkReason, TaskKind, TaskState};
 use crate::time::Time;
@@ -188,6 +188,7 @@ impl Engine {
         let head = attempt.head.clone();
         let fault = attempt.fault;
         let said = attempt.outcome_text().unwrap_or_default();
+        let resumed = attempt.resume.clone();
         let session = exit.session.clone();
         let resume = self.checkpoint_end(step, &mut attempt, &task, &settings, session);
         self.count_end(&attempt);
@@ -201,11 +202,18 @@ impl Engine {
         }
         match (outcome, fault) {
             (Outcome::Passed, _) => self.pass(step, id, head),
-            (_, Some(fault)) => self.count_fault(step, id, fault, &detail),
+            // What did not get going leaves its checkpoint to the next.
+            (Outcome::NotStarted | Outcome::Lost, Some(fault)) => {
+                self.count_fault(step, id, fault, &detail, resumed);
+            }
+            (_, Some(fault)) => self.count_fault(step, id, fault, &detail, None),
+            // Ended for the engine's sake: the next attempt goes on where this one was.
+            (Outcome::Cancelled, None) if why == Some(StopWhy::EngineStops) => {
+                self.make_ready_on(step, id, 0, resume.or(resumed), |_| {});
+            }
+            // Somebody else told its worker to end: a machine that goes down, or the agent itself.
             (Outcome::Cancelled, None) => {
-                // Ended for the engine's sake: the next attempt goes on where this one was.
-                let resume = resume.filter(|_| why == Some(StopWhy::EngineStops));
-                self.make_ready_on(step, id, 0, resume, |_| {});
+                self.count_fault(step, id, Fault::Lost, &detail, resume.or(resumed));
             }
             (_, None) => self.count_failure(step, id, &detail, Backoff::Yes),
         }
@@ -244,7 +252,7 @@ impl Engine {
             }
             // An agent's attempt without a commit or a target cannot pass; should it come here, it is no success.
             (TaskKind::Implement | TaskKind::Land, ..) => {
-                self.count_fault(step, id, Fault::Lost, "it passed, but left no commit to land");
+                self.count_fault(step, id, Fault::Lost, "it passed, but left no commit to land", None);
             }
         }
     }
@@ -276,17 +284,25 @@ impl Engine {
     }
 
     /// What ended it was not its own work: another attempt by the fault's own policy, or a person.
-    fn count_fault(&mut self, step: &mut Step, id: AttemptId, fault: Fault, detail: &str) {
+    fn count_fault(
+        &mut self,
+        step: &mut Step,
+        id: AttemptId,
+        fault: Fault,
+        detail: &str,
+        resume: Option<Resume>,
+    ) {
         let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
         let same_fault_max = self.settings_of(&task).same_fault_max.unwrap_or(self.limits.same_fault_max);
         let policy = policy(fault, same_fault_max, &self.limits);
         let mut tally = task.tally;
         tally.count_fault(fault);
-        let repeats = tally.repeats;
-        if repeats < policy.repeats_max {
-            let wait = wait_ms(id, repeats, policy.wait_ms, policy.wait_ms_max);
-            return self.make_ready(step, id, wait, |counted| *counted = tally);
+        if !is_enough(&tally, &policy, same_fault_max) {
+            let times = tally.repeats.max(tally.faults);
+            let wait = wait_ms(id, times, policy.wait_ms, policy.wait_ms_max);
+            return self.make_ready_on(step, id, wait, resume, |counted| *counted = tally);
         }
+        let repeats = tally.repeats.max(tally.faults);
         let detail = detail.to_owned();
         let reason = match fault {
             Fault::SetUp => ParkReason::SetUp { detail },

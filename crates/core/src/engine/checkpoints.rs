@@ -18,7 +18,7 @@ const SESSION_BYTES_MAX: usize = 256;
 impl Engine {
     pub(super) fn checkpoint_asked(&mut self, step: &mut Step, task: TaskId) -> Answer {
         let Some(live) = self.tasks.get(&task) else {
-            return Err(Refusal::new(RefusalKind::NotFound, format!("task {task} does not run")));
+            return Err(conflict(format!("task {task} does not run any more")));
         };
         if live.task.kind != TaskKind::Implement {
             return Err(conflict(format!("task {task} is a plain command: it has no worktree to put by")));
@@ -29,7 +29,7 @@ impl Engine {
                 Ok(Done::Changed { text: format!("a checkpoint of attempt {attempt} is being taken") })
             }
             Some(_) | None => Err(conflict(format!("task {task} has no running attempt"))
-                .hint("its last attempt's end is a checkpoint already: `ropewalk task show` lists them")),
+                .hint("`ropewalk task show` lists the checkpoints that there are")),
         }
     }
 

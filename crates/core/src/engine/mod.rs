@@ -363,7 +363,6 @@ impl Engine {
             slots: self.slots,
             focus: self.focus.clone(),
             stopping: self.stopping,
-            shortage: self.shortage.clone(),
             pace: self.pace,
         }
     }
@@ -373,7 +372,6 @@ impl Engine {
         self.slots = settings.slots;
         self.focus = settings.focus;
         self.stopping = settings.stopping;
-        self.shortage = settings.shortage;
         self.pace = settings.pace;
         for prd in self.prds.keys().copied().collect::<Vec<_>>() {
             self.relist_prd(prd);
@@ -492,7 +490,6 @@ pub struct EngineSettings {
     slots: u32,
     focus: Option<BTreeSet<PrdNumber>>,
     stopping: Option<Stopping>,
-    shortage: Option<String>,
     pace: Pace,
 }
 

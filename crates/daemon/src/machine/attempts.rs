@@ -8,7 +8,6 @@ use ropewalk_core::attempt::{Attempt, Collected, Exit, ExitKind};
 use ropewalk_core::checkpoint::{CheckpointFacts, CheckpointWhy};
 use ropewalk_core::event::Event;
 use ropewalk_core::id::{AttemptId, Oid};
-use ropewalk_core::port::Read as _;
 use ropewalk_core::prompt::{Before, leftover_message, prompt};
 use ropewalk_core::resource::Bounds;
 use ropewalk_core::task::TaskKind;
@@ -17,7 +16,7 @@ use ropewalk_host::durable::{create_private_folder, read_record, write_durably};
 use ropewalk_host::git::Left;
 use ropewalk_host::identity::ProcessIdentity;
 use ropewalk_host::output::rules::OutputRules;
-use ropewalk_host::pool::WorkerEvent;
+use ropewalk_host::pool::{WorkerEvent, leftover};
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
@@ -58,9 +57,10 @@ impl Hand {
             Err(NoStart::SetUp(detail)) => Some((ExitKind::SetUpFault, detail)),
             Err(NoStart::Passing(detail)) => Some((ExitKind::CouldNotStart, detail)),
         };
-        if failed.is_some() {
-            // What was told as not started must not start after all, should it be asked for once more meanwhile.
-            lock(&self.site.given_up).insert(id);
+        if let Some(why) = &failed {
+            // What was told as not started must not start after all, should it be asked for once more meanwhile; nobody
+            // may have heard it, as when the disk is full, and then it is told again.
+            lock(&self.site.given_up).insert(id, why.clone());
         }
         lock(&self.site.starting).remove(&id);
         let (kind, detail) = failed?;
@@ -73,9 +73,8 @@ impl Hand {
         let is_stopping = || lock(&self.site.stopping).contains(&id);
         if worker_note(&folder).exists() || exit_record(&folder).exists() {
             // A worker has it, or had it: nothing is looked up, written or made again under a living agent.
-            let taken_up = TakenUp::begin(&folder)?;
+            take_up(&folder)?;
             self.site.pool.run(found_again(&key, &folder)).map_err(|error| error.to_string())?;
-            taken_up.done();
             if is_stopping() {
                 self.site.pool.stop(&key, false);
             }
@@ -84,8 +83,13 @@ impl Hand {
         let case = self.case(id.task)?;
         let history = self.history(id)?;
         let is_live = history.this.as_ref().is_some_and(|attempt| !attempt.state.is_finished());
-        if !is_live || lock(&self.site.given_up).contains(&id) {
+        if !is_live {
             return Ok(());
+        }
+        match lock(&self.site.given_up).get(&id).cloned() {
+            Some((ExitKind::SetUpFault, detail)) => return Err(NoStart::SetUp(detail)),
+            Some((_, detail)) => return Err(NoStart::Passing(detail)),
+            None => {}
         }
         create_private_folder(&folder).map_err(|error| error.to_string())?;
         let assignment = match &case.task.kind {
@@ -234,8 +238,13 @@ impl Hand {
     }
 
     /// Puts by what the worktree holds now.
+    /// Asked for again while one is under way, as by a timer that is faster than git, it is taken once.
     pub(super) fn checkpoint(&self, id: AttemptId, why: CheckpointWhy) -> Option<Event> {
+        if !lock(&self.site.checkpointing).insert(id) {
+            return None;
+        }
         let result = self.try_checkpoint(id);
+        lock(&self.site.checkpointing).remove(&id);
         Some(Event::Checkpointed { attempt: id, why, result })
     }
 
@@ -246,12 +255,6 @@ impl Hand {
         let attempt = self.history(id)?.this.ok_or_else(|| "the attempt is not in the store".to_owned())?;
         let folder = self.site.attempt_folder(&id.to_string());
         let start = start_of(&attempt, &folder).ok_or_else(|| "it has no worktree yet".to_owned())?;
-        // What the rows have let go of goes first: rows are the truth.
-        let rows = self.reader.checkpoints(id.task).map_err(|error| error.to_string())?;
-        let kept = rows.into_iter().map(|row| row.facts.commit).collect();
-        if let Err(error) = repository.forget_checkpoints(id.task, &kept) {
-            self.complain(&format!("old checkpoints of task {} are kept: {error}", id.task));
-        }
         let worktree = self.site.worktree(&id.to_string());
         let commit = repository
             .checkpoint(id, &worktree, &start, ropewalk_host::clock::wall_ms())
@@ -339,35 +342,40 @@ fn ended_before_this_boot(folder: &Path) -> bool {
 /// The agent's own name for its conversation, if it wrote one down: the first line of a file that it was told of.
 fn read_session(folder: &Path) -> Option<String> {
     const SESSION_BYTES_MAX: usize = 256;
-    let text = read_tail(&folder.join(SESSION), SESSION_BYTES_MAX)?;
-    let line = text.lines().next()?.trim();
+    let path = folder.join(SESSION);
+    // A plain file only: see `read_tail`.
+    let _ = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+    let mut bytes = Vec::with_capacity(SESSION_BYTES_MAX + 1);
+    File::open(&path).ok()?.take(SESSION_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let line = text.lines().next().filter(|line| line.len() <= SESSION_BYTES_MAX)?.trim();
     let is_plain = !line.is_empty() && line.chars().all(|c| c.is_ascii_graphic());
     is_plain.then(|| line.to_owned())
 }
 
-/// A mark that an attempt of an earlier engine is being taken up. An engine that ends in the middle leaves it, and an
-/// attempt that has ended as many engines as [`TakenUp::MAX`] is set aside instead of ending the next.
-struct TakenUp(PathBuf);
+/// Engines that may end while they take an attempt of an earlier one up. Then it is set aside instead of ending the next.
+const TAKEN_UP_MAX: u64 = 3;
 
-impl TakenUp {
-    const MAX: u64 = 3;
+fn taken_up(folder: &Path) -> PathBuf {
+    folder.join("taken-up")
+}
 
-    fn begin(folder: &Path) -> Result<TakenUp, NoStart> {
-        let path = folder.join("taken-up");
-        let before = path.symlink_metadata().map_or(0, |facts| facts.len());
-        if before >= Self::MAX {
-            let text = format!("the engine ended {before} times while it took this attempt up");
-            return Err(NoStart::SetUp(text));
-        }
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-        // Without the mark it is only less safe.
-        let _ = opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"."));
-        Ok(TakenUp(path))
+/// Marks that an attempt of an earlier engine is being taken up. The mark goes once anything is heard of it; an engine
+/// that ends before leaves it.
+fn take_up(folder: &Path) -> Result<(), NoStart> {
+    let path = taken_up(folder);
+    let before = path.symlink_metadata().map_or(0, |facts| facts.len());
+    if before >= TAKEN_UP_MAX {
+        // Nobody looks after it from here on.
+        leftover::end(folder);
+        return Err(NoStart::SetUp(format!(
+            "{before} engines in a row ended while they took this attempt up"
+        )));
     }
-
-    fn done(self) {
-        let _ = std::fs::remove_file(self.0);
-    }
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    // Without the mark it is only less safe.
+    let _ = opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"."));
+    Ok(())
 }
 
 /// What a worker's word means to the engine.
@@ -380,6 +388,11 @@ pub(super) fn read_worker_event(home: &Path, tail_max: usize, event: WorkerEvent
         };
         Some((key, event))
     };
+    if let WorkerEvent::Started { key, .. } | WorkerEvent::Ended { key, .. } | WorkerEvent::Lost { key, .. } =
+        &event
+    {
+        let _ = std::fs::remove_file(taken_up(&folder(key)));
+    }
     match event {
         WorkerEvent::Started { key, .. } => {
             let attempt = key.parse().ok()?;

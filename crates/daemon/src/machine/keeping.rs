@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ropewalk_core::attempt::{AttemptState, Outcome};
 use ropewalk_core::event::Event;
-use ropewalk_core::id::AttemptId;
+use ropewalk_core::id::{AttemptId, ProjectId};
 use ropewalk_core::port::Read as _;
 use ropewalk_core::retention::{DUE_MAX, Due, Kept, OutputForm, ROUND_MS_MIN, Retention, due, next_due};
 use ropewalk_core::sample::{History, thin};
@@ -26,6 +26,15 @@ use crate::door::tell;
 
 /// The longest wait between two rounds: what ended meanwhile is found by the next.
 const ROUND_MS_MAX: u64 = 60 * 60_000;
+
+/// Rounds for samples, checkpoints and prompts are so far apart: none of them grows quickly, and each round is a commit.
+const HISTORY_ROUND_MS: u64 = 60 * 60_000;
+
+/// Whatever is set, checkpoints of a task that runs or waits are not old within a day.
+const HISTORY_KEPT_MS_MIN: u64 = 24 * 60 * 60_000;
+
+/// And a prompt is not while its attempt may still run: a week is the longest time that one can have.
+const PROMPTS_KEPT_MS_MIN: u64 = 8 * 24 * 60 * 60_000;
 
 /// Samples looked at in one round: more than a day and a month leave.
 const SAMPLES_MAX: usize = 100_000;
@@ -68,14 +77,15 @@ impl Hand {
         idle::yield_to_others();
         // Not the wall clock itself: a date that jumps must not make everything old at once.
         let clock = Clock::starting_at(Time::default());
+        let mut history_at = Time(i64::MIN);
         let mut wait_ms = ROUND_MS_MIN;
         while !bell.wait(wait_ms) {
-            wait_ms = self.keep_once(bell, clock.now(), retention);
+            wait_ms = self.keep_once(bell, clock.now(), &mut history_at, retention);
         }
     }
 
     /// One round; how long until the next.
-    fn keep_once(&self, bell: &Bell, now: Time, retention: &Retention) -> u64 {
+    fn keep_once(&self, bell: &Bell, now: Time, history_at: &mut Time, retention: &Retention) -> u64 {
         let found = self.found();
         let list = due(&found.kept, found.live_bytes, now, retention);
         let is_full = list.len() == DUE_MAX;
@@ -89,7 +99,10 @@ impl Hand {
                 self.complain(&format!("{item:?}: {detail}"));
             }
         }
-        self.forget_history(now, retention);
+        if now.ms_since(*history_at) >= HISTORY_ROUND_MS {
+            *history_at = now;
+            self.forget_history(bell, now, retention);
+        }
         if is_full && !failed {
             return 0;
         }
@@ -154,9 +167,9 @@ impl Hand {
         Some((row.finished_at.unwrap_or(row.created_at), outcome == Outcome::Passed))
     }
 
-    fn forget_history(&self, now: Time, retention: &Retention) {
-        let keep_ms = retention.keep_ms.max(retention.keep_failed_ms);
-        content::forget_unused(&self.site.home.join(PROMPTS), Duration::from_millis(keep_ms));
+    fn forget_history(&self, bell: &Bell, now: Time, retention: &Retention) {
+        let keep_ms = retention.keep_ms.max(retention.keep_failed_ms).max(HISTORY_KEPT_MS_MIN);
+        content::forget_unused(&self.site.home.join(PROMPTS), now, keep_ms.max(PROMPTS_KEPT_MS_MIN));
         let times: Vec<Time> = match self.reader.samples(Time(i64::MIN), SAMPLES_MAX) {
             Ok(samples) => samples.iter().map(|sample| sample.at).collect(),
             Err(_) => Vec::new(),
@@ -164,25 +177,30 @@ impl Hand {
         let samples = thin(&times, now, &History::default());
         let checkpoints_before = Time(now.0.saturating_sub(i64::try_from(keep_ms).unwrap_or(i64::MAX)));
         tell(&self.site.inbox, Event::HistoryOld { samples, checkpoints_before });
-        if let Err(detail) = self.forget_checkpoints() {
-            self.complain(&format!("old checkpoints are kept: {detail}"));
+        for project in self.reader.projects().unwrap_or_default() {
+            if bell.has_rung() {
+                return;
+            }
+            // One that has moved away must not keep the others from being looked after.
+            if let Err(detail) = self.forget_checkpoints(bell, project.id) {
+                self.complain(&format!("old checkpoints of {} are kept: {detail}", project.top));
+            }
         }
     }
 
     /// Lets go of the commits whose rows have gone.
-    fn forget_checkpoints(&self) -> Result<(), String> {
-        for project in self.reader.projects().map_err(|error| error.to_string())? {
-            let repository = self.repository(project.id)?;
-            for task in repository.tasks_with_checkpoints().map_err(|error| error.to_string())? {
-                let rows = self.reader.checkpoints(task).map_err(|error| error.to_string())?;
-                let live = self.reader.tasks_by_id(&[task]).map_err(|error| error.to_string())?;
-                // A repository may serve two state folders: what is not ours stays.
-                if live.first().is_none_or(|task| task.project != Some(project.id)) || self.is_live(task)? {
-                    continue;
-                }
-                let kept = rows.into_iter().map(|row| row.facts.commit).collect();
-                repository.forget_checkpoints(task, &kept).map_err(|error| error.to_string())?;
+    fn forget_checkpoints(&self, bell: &Bell, project: ProjectId) -> Result<(), String> {
+        let repository = self.repository(project)?;
+        for task in repository.tasks_with_checkpoints().map_err(|error| error.to_string())? {
+            if bell.has_rung() || self.is_live(task)? {
+                continue;
             }
+            let rows = self.reader.checkpoints(task).map_err(|error| error.to_string())?;
+            let tasks = self.reader.tasks_by_id(&[task]).map_err(|error| error.to_string())?;
+            let wanted =
+                tasks.iter().filter_map(|task| task.resume.as_ref()).map(|resume| resume.commit.clone());
+            let kept = rows.into_iter().map(|row| row.facts.commit).chain(wanted).collect();
+            repository.forget_checkpoints(task, &kept).map_err(|error| error.to_string())?;
         }
         Ok(())
     }

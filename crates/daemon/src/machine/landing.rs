@@ -15,7 +15,7 @@ use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 
-use super::{Hand, Site};
+use super::{Hand, Site, lock};
 
 impl Hand {
     pub(super) fn merge(
@@ -70,7 +70,13 @@ impl Hand {
 
     /// Runs the checks in a clean worktree of exactly this commit, one after another, until one is red.
     pub(super) fn check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Option<Event> {
-        match self.try_check(id, project, merged) {
+        let key = check_key(id, merged);
+        if !lock(&self.site.checking).insert(key.clone()) {
+            return None;
+        }
+        let tried = self.try_check(id, project, merged);
+        lock(&self.site.checking).remove(&key);
+        match tried {
             Ok(()) => None,
             Err(detail) => {
                 let commit = merged.commit.short().to_owned();

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use ropewalk_core::attempt::ExitKind;
 use ropewalk_core::command::Answer;
 use ropewalk_core::effect::Effect;
 use ropewalk_core::engine::Engine;
@@ -56,8 +57,8 @@ enum Chore {
 }
 
 pub(crate) struct Machine {
-    /// Bounded by the engine: at most a few effects per slot and one per merge queue are under way, so a bound
-    /// here could only make the loop wait for hands that wait for the loop.
+    /// Bounded by the engine: at most a few effects per slot and one per merge queue are under way, and repeated ones
+    /// cost nothing, so a bound here could only make the loop wait for hands that wait for the loop.
     work: Option<Sender<Chore>>,
     hands: Vec<JoinHandle<()>>,
     site: Arc<Site>,
@@ -78,8 +79,11 @@ struct Site {
     repositories: Mutex<BTreeMap<ProjectId, Repository>>,
     /// Attempts that were asked to end, so that one which is still being prepared does not start after all.
     stopping: Mutex<BTreeSet<AttemptId>>,
-    /// Attempts that were told as not started.
-    given_up: Mutex<BTreeSet<AttemptId>>,
+    /// Attempts that were told as not started, and why.
+    given_up: Mutex<BTreeMap<AttemptId, (ExitKind, String)>>,
+    /// Checks that are being prepared, by key, so that one asked for twice is prepared once and not swept away.
+    checking: Mutex<BTreeSet<String>>,
+    checkpointing: Mutex<BTreeSet<AttemptId>>,
     collecting: Mutex<BTreeSet<AttemptId>>,
     /// Starts under way, so that one asked for twice is prepared once.
     starting: Mutex<BTreeSet<AttemptId>>,
@@ -124,6 +128,8 @@ impl Machine {
             repositories: Mutex::default(),
             stopping: Mutex::default(),
             given_up: Mutex::default(),
+            checking: Mutex::default(),
+            checkpointing: Mutex::default(),
             collecting: Mutex::default(),
             starting: Mutex::default(),
         });

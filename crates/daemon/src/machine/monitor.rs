@@ -39,6 +39,8 @@ struct Shared {
 struct State {
     has_work: bool,
     has_ended: bool,
+    /// The shortage that the engine knows of.
+    known: Option<String>,
     /// The checkouts of the projects: their objects and our worktrees' files go there.
     tops: Vec<PathBuf>,
 }
@@ -64,6 +66,9 @@ impl Monitor {
     pub(crate) fn see(&self, engine: &Engine) {
         let has_work = !engine.is_at_rest() || engine.shortage().is_some();
         let mut state = lock(&self.shared.state);
+        if state.known.as_deref() != engine.shortage() {
+            state.known = engine.shortage().map(str::to_owned);
+        }
         if state.tops.len() != engine.projects().count() {
             state.tops = engine.projects().map(|project| PathBuf::from(&project.top)).collect();
         }
@@ -92,11 +97,11 @@ impl Shared {
     fn work(&self) {
         let mut sampler = Sampler::new();
         let mut sample_at = boot_ms() + INTERVAL_MS;
-        let mut told = None;
         while self.wait() {
             let shortage = self.shortage();
-            if told.as_ref() != Some(&shortage) {
-                told = Some(shortage.clone());
+            // Compared with what the engine has, not with what it was told: it may never have heard.
+            let known = lock(&self.state).known.clone();
+            if known != shortage {
                 tell(&self.inbox, Event::Room { shortage });
             }
             if boot_ms() >= sample_at {

@@ -7,9 +7,9 @@ use ropewalk_host::git::name_before_removal;
 
 use ropewalk_host::worker::record::{exit_record, worker_note};
 
-use super::Hand;
 use super::attempts::found_again;
 use super::landing::candidate_of;
+use super::{Hand, lock};
 
 impl Hand {
     pub(super) fn sweep(&self, live: &[AttemptId]) {
@@ -40,7 +40,7 @@ impl Hand {
     /// A check's worktree is wanted only while its candidate is being checked. One that still runs is taken up first,
     /// so that it can be ended; its end clears up.
     fn sweep_check(&self, key: &str, candidate: AttemptId) {
-        if self.is_check_wanted(key, candidate) {
+        if lock(&self.site.checking).contains(key) || self.is_check_wanted(key, candidate) {
             return;
         }
         let folder = self.site.attempt_folder(key);

@@ -1,20 +1,27 @@
 //! Putting by what a running attempt's worktree holds. Knows commits and hidden refs; unaware of when and why.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ropewalk_core::id::{AttemptId, Oid, TaskId};
+use sha2::{Digest, Sha256};
 
 use super::repository::Repository;
 use super::run::GitError;
 
+/// Where checkpoints are kept: two state folders on one repository count their tasks alike, and must not take each
+/// other's for their own.
 const KIND: &str = "checkpoints";
+
+/// Digits of a state folder's part of the name.
+const DIGITS: usize = 8;
 
 impl Repository {
     /// Commits everything in the worktree (except what is ignored) on top of what the agent committed, through an
-    /// index of our own, and pins it at `refs/ropewalk/checkpoints/<task>/<n>`. The agent may be at work meanwhile:
-    /// nothing in its worktree or its index is touched, and each file is kept as it was at some moment of the call.
-    /// A merge in the middle is kept as its files are.
+    /// index of our own, and pins it at `refs/ropewalk/checkpoints/<state folder>/<task>/<n>`. The agent may be at
+    /// work meanwhile: nothing in its worktree or its index is touched, and each file is kept as it was at some moment
+    /// of the call. A merge in the middle is kept as its files are.
     ///
     /// # Errors
     /// When git fails or the worktree is gone; nothing was changed.
@@ -44,8 +51,15 @@ impl Repository {
             self.oid("commit", &said.text())?
         };
         let turn = self.take_turn()?;
-        self.pin(&turn, KIND, attempt, &commit)?;
+        self.pin(&turn, &self.checkpoint_kind(), attempt, &commit)?;
         Ok(commit)
+    }
+
+    fn checkpoint_kind(&self) -> String {
+        let digest = Sha256::digest(self.control().as_os_str().as_bytes());
+        let mut digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.truncate(DIGITS);
+        format!("{KIND}/{digits}")
     }
 
     /// Lets go of a task's checkpoints that are not among `kept`. Returns how many went.
@@ -55,7 +69,7 @@ impl Repository {
     pub fn forget_checkpoints(&self, task: TaskId, kept: &BTreeSet<Oid>) -> Result<usize, GitError> {
         let turn = self.take_turn()?;
         let mut gone = 0;
-        for pinned in self.refs_under(&format!("refs/ropewalk/{KIND}/{task}"))? {
+        for pinned in self.refs_under(&format!("refs/ropewalk/{}/{task}", self.checkpoint_kind()))? {
             if !kept.contains(&pinned.at) {
                 self.move_ref(&turn, &pinned.name, None, Some(&pinned.at), "ropewalk: forget checkpoint")?;
                 gone += 1;
@@ -69,7 +83,7 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub fn tasks_with_checkpoints(&self) -> Result<BTreeSet<TaskId>, GitError> {
-        let prefix = format!("refs/ropewalk/{KIND}/");
+        let prefix = format!("refs/ropewalk/{}/", self.checkpoint_kind());
         let task = |name: &str| name.strip_prefix(&prefix)?.split('/').next()?.parse().ok().map(TaskId);
         Ok(self
             .refs_under(prefix.trim_end_matches('/'))?

@@ -27,6 +27,10 @@ use crate::worker::socket_name;
 /// How long a worker may take to end once its socket is closed: it has only its exit left.
 pub(super) const END_WAIT_MS: u32 = 500;
 
+/// The pause before the second try, a fourth of it; doubled each time. All of them take more than a second: a killed
+/// daemon's descriptors are closed one by one, its lock among the first.
+const TRY_PAUSE: Duration = Duration::from_millis(2);
+
 /// How often an assignment is settled anew before its worker is given up: each time means that a worker hung
 /// up on us while it lived.
 const TRIES_MAX: u32 = 8;
@@ -312,8 +316,15 @@ impl Shared {
             entry.tries += 1;
             (entry.assignment.clone(), entry.tries, entry.stop)
         };
-        if let Err(error) = self.settle_by_folder(&assignment, last, tries, stop) {
-            // A record that is there and cannot be read is neither success nor absence.
+        if let Err(error) = self.settle_by_folder(&assignment, last.clone(), tries, stop) {
+            if tries <= TRIES_MAX {
+                // A shortage of the moment, most likely: looked at again a little later.
+                std::thread::park_timeout(TRY_PAUSE * (1 << tries.min(TRIES_MAX)));
+                let mut state = self.lock();
+                return self.leave(&mut state, Chore::Settle { key: key.to_owned(), worker: last });
+            }
+            // A record that is there and cannot be read is neither success nor absence. Nothing of it may live on.
+            leftover::end(&assignment.folder);
             let detail = error.to_string();
             self.end(key, WorkerEvent::Lost { key: key.to_owned(), detail });
         }
@@ -345,6 +356,10 @@ impl Shared {
                 Some(_) => self.lose(assignment, &worker, "its worker knows nothing of it"),
             }
             return Ok(());
+        }
+        if tries > 1 {
+            // It hung up on us: perhaps it has yet to hear that the daemon before us has died.
+            std::thread::park_timeout(TRY_PAUSE * (1 << tries.min(TRIES_MAX)));
         }
         if tries <= TRIES_MAX && self.adopt(assignment, &worker, stop) {
             return Ok(());

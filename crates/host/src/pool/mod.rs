@@ -10,7 +10,7 @@
 //! that does not answer is killed (`overdue`).
 
 mod hands;
-mod leftover;
+pub mod leftover;
 mod link;
 mod overdue;
 

@@ -124,7 +124,13 @@ pub(super) fn a_moved_task_keeps_the_rest_of_its_row<S: Store>(open: Open<'_, S>
         task.state = state;
         task.attempts += 1;
         task.resume = (version % 2 == 0).then(sample::resume);
-        task.tally = Tally { failures: 7, conflicts: task.attempts, fault: Some(Fault::Stalled), repeats: 9 };
+        task.tally = Tally {
+            failures: 7,
+            conflicts: task.attempts,
+            fault: Some(Fault::Stalled),
+            repeats: 9,
+            faults: 11,
+        };
         let to = TaskMoved {
             task: task.id,
             version,
@@ -272,6 +278,7 @@ pub(super) fn the_extremes_of_numbers_and_texts_survive<S: Store>(open: Open<'_,
         conflicts: u32::MAX,
         fault: Some(Fault::OverLimit(Resource::CpuTime)),
         repeats: u32::MAX,
+        faults: u32::MAX,
     };
     task.created_at = Time(i64::MIN);
     task.title = "x".repeat(1 << 20);

@@ -134,7 +134,7 @@ pub(super) fn task(id: u64) -> Task {
         priority: Priority::from_thousandths(31_100),
         state: TaskState::Blocked,
         attempts: 3,
-        tally: Tally { failures: 4, conflicts: 5, fault: Some(Fault::Lost), repeats: 6 },
+        tally: Tally { failures: 4, conflicts: 5, fault: Some(Fault::Lost), repeats: 6, faults: 7 },
         resume: Some(resume()),
         version: 1,
         settings: settings(),

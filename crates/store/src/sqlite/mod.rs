@@ -97,11 +97,23 @@ impl Clone for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    #[cfg(not(feature = "failpoints"))]
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.writer.commit(changes.to_vec())
+    }
+
+    #[cfg(feature = "failpoints")]
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        crash::failed(|| self.writer.commit(changes.to_vec()))
+    }
+}
+
 impl Store for SqliteStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         #[cfg(feature = "failpoints")]
         crash::at_next_point();
-        let written = self.writer.commit(changes.to_vec());
+        let written = self.write(changes);
         #[cfg(feature = "failpoints")]
         crash::at_next_point();
         written

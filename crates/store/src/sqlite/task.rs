@@ -25,7 +25,7 @@ const LAND: &str = "land";
 macro_rules! task_columns {
     () => {
         "id, version, attempts, failures, conflicts, repeats, detail, project, prd, kind, folder, priority, \
-         created_at, story, title, settings, fault, resume"
+         created_at, story, title, settings, fault, resume, faults"
     };
 }
 pub(crate) use task_columns;
@@ -57,15 +57,15 @@ pub(crate) fn put(connection: &Connection, task: &Task, delta: &mut Delta) -> Re
 
 fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
     const SQL: &str = "insert into task (id, version, state, attempts, failures, conflicts, repeats, detail,
-            project, prd, kind, folder, priority, created_at, story, title, settings, fault, resume)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+            project, prd, kind, folder, priority, created_at, story, title, settings, fault, resume, faults)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         on conflict (id) do update set version = excluded.version, state = excluded.state,
             attempts = excluded.attempts, failures = excluded.failures, conflicts = excluded.conflicts,
             repeats = excluded.repeats, detail = excluded.detail, project = excluded.project,
             prd = excluded.prd, kind = excluded.kind, folder = excluded.folder,
             priority = excluded.priority, created_at = excluded.created_at, story = excluded.story,
             title = excluded.title, settings = excluded.settings, fault = excluded.fault,
-            resume = excluded.resume";
+            resume = excluded.resume, faults = excluded.faults";
     let (kind, folder) = match &task.kind {
         TaskKind::Implement => (IMPLEMENT, None),
         TaskKind::Command { folder } => (COMMAND, Some(folder)),
@@ -91,6 +91,7 @@ fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
         to_json(&task.settings)?,
         optional_json(task.tally.fault.as_ref())?,
         optional_json(task.resume.as_ref())?,
+        task.tally.faults,
     ];
     run(connection, SQL, params)?;
     Ok(())
@@ -107,7 +108,7 @@ fn put_dependencies(connection: &Connection, task: &Task) -> Result<(), Fault> {
 pub(crate) fn moved(connection: &Connection, to: &TaskMoved, delta: &mut Delta) -> Result<(), Fault> {
     const SQL: &str =
         "update task set version = $1, state = $2, attempts = $3, failures = $4, conflicts = $5,
-        repeats = $6, detail = $7, fault = $8, resume = $9 where id = $10";
+        repeats = $6, detail = $7, fault = $8, resume = $9, faults = $10 where id = $11";
     let Some(before) = before(connection, to.task)? else {
         return Err(Fault::Refused {
             object: format!("task {}", to.task),
@@ -129,6 +130,7 @@ pub(crate) fn moved(connection: &Connection, to: &TaskMoved, delta: &mut Delta) 
         to_json(&to.state)?,
         optional_json(to.tally.fault.as_ref())?,
         optional_json(to.resume.as_ref())?,
+        to.tally.faults,
         signed(to.task.0)?,
     ];
     run(connection, SQL, params)?;
@@ -214,6 +216,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Task, Fault> {
             conflicts: number(row, 4)?,
             fault: optional_from_json(row, 16)?,
             repeats: number(row, 5)?,
+            faults: number(row, 18)?,
         },
         resume: optional_from_json(row, 17)?,
         state: from_json(row, 6)?,

@@ -14,10 +14,12 @@ impl Bench {
         self.json(&args)["tasks"][0].as_u64().expect("a number")
     }
 
-    /// An engine with so many slots that answers; `furnish` may change its environment.
+    /// An engine with so many slots that answers, or has had so little to do that it has ended; `furnish` may change its
+    /// environment.
     pub(crate) fn engine(&self, slots: &str, furnish: impl FnOnce(&mut Command)) -> Running {
-        let running = self.spawn_engine(slots, furnish);
-        wait_for("an engine", || self.is_served().then_some(()));
+        let mut running = self.spawn_engine(slots, furnish);
+        let mut has_ended = || matches!(running.child.try_wait(), Ok(Some(_)));
+        wait_for("an engine", || (self.is_served() || has_ended()).then_some(()));
         running
     }
 
