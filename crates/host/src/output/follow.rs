@@ -2,7 +2,7 @@
 //! there will be none; unaware of what is in it.
 //!
 //! Woken by inotify, and by the end of the attempt's worker: nothing is looked at on a timer. The weaker rung
-//! is [`crate::watch`]'s.
+//! is `watch`'s.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! What the daemon and a worker say to each other: JSON objects, one per line, over the worker's socket.
-//! Unaware of who says it when; that is [`super::serve`] on one side and [`crate::pool`] on the other.
+//! Unaware of who says it when; that is the worker on one side and [`crate::pool`] on the other.
 //!
 //! A worker of one version may talk to a daemon of the next (that is what it outlives the daemon for), so
 //! fields are only ever added, with a default, and unknown ones are ignored.
