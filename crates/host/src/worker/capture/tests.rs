@@ -45,7 +45,8 @@ fn directly_captured_output_is_in_its_files_and_the_index_tells_when_it_came() {
     let mut command = Command::new("sh");
     command.arg("-c").arg(script).stdin(Stdio::piped()).stdout(stdout).stderr(stderr);
     let mut child = command.spawn().unwrap();
-    assert_eq!((capture.fds().len(), capture.next_at()), (1, None));
+    // Not watched from the first: most that end soon need it not.
+    assert!(capture.fds().is_empty() && capture.next_at().is_some());
     while capture.seen != [4, 4] {
         assert_eq!(turn(&mut capture), None);
     }
