@@ -7,8 +7,8 @@ use ropewalk_daemon::session::Session;
 
 use super::prd::tell_done;
 use crate::cli;
-use crate::config::EngineSettings;
 use crate::config::duration::parse_duration;
+use crate::config::{EngineSettings, STOP_GRACE_MS_MAX};
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::place::Place;
@@ -75,13 +75,10 @@ fn grace(text: &str) -> Result<u64, Failure> {
         return Ok(0);
     }
     let parsed = parse_duration(text).map_err(|rule| format!("--grace {text:?} {rule}")).and_then(|ms| {
-        if ms <= GRACE_MS_MAX { Ok(ms) } else { Err(format!("--grace {text:?} is longer than 1h")) }
+        if ms <= STOP_GRACE_MS_MAX { Ok(ms) } else { Err(format!("--grace {text:?} is longer than 1h")) }
     });
     parsed.map_err(|fault| Failure::input(fault).hint("for example --grace 30s, or 0s for at once"))
 }
-
-/// The longest grace that the flag takes; whoever wants to wait longer waits, and then stops.
-const GRACE_MS_MAX: u64 = 60 * 60_000;
 
 /// What a stop is to do: the flags over the settings.
 pub(super) fn wish(settings: &EngineSettings, flags: cli::AtStop) -> (u64, AtStop) {

@@ -27,6 +27,7 @@ use serde::Serialize;
 
 pub(crate) use engine::EngineSettings;
 pub(crate) use fault::ConfigFault;
+pub(crate) use keys::engine::STOP_GRACE_MS_MAX;
 pub(crate) use origin::{Layer, Origin};
 pub(crate) use outside::{environment, home, user_file};
 pub(crate) use template::{reference, template};

@@ -14,7 +14,7 @@ use ropewalk_core::task::TaskKind;
 use ropewalk_host::content;
 use ropewalk_host::durable::{create_private_folder, read_record, write_durably};
 use ropewalk_host::git::Left;
-use ropewalk_host::identity::ProcessIdentity;
+use ropewalk_host::identity;
 use ropewalk_host::output::rules::OutputRules;
 use ropewalk_host::pool::{WorkerEvent, leftover};
 use ropewalk_host::shell;
@@ -330,7 +330,7 @@ fn start_of(attempt: &Attempt, folder: &Path) -> Option<Oid> {
 
 fn is_this_boot(boot_id: &str) -> bool {
     // A record of before such ids were kept says nothing.
-    boot_id.is_empty() || ProcessIdentity::own().is_some_and(|own| own.boot_id == boot_id)
+    boot_id.is_empty() || boot_id == identity::boot_id()
 }
 
 /// The agent ended, and the machine was started anew since: nobody knows which of its files reached the disk.

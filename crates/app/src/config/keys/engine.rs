@@ -7,7 +7,7 @@ use super::Key;
 use crate::config::value::{Kind, Least, TEN_YEARS_MS, Value};
 
 /// The longest that a stop waits: whoever wants to wait longer waits, and then stops.
-const STOP_GRACE_MS_MAX: u64 = 60 * 60_000;
+pub(crate) const STOP_GRACE_MS_MAX: u64 = 60 * 60_000;
 
 const KEEP: Kind = Kind::Duration { least: Least::Zero, ms_max: |_| TEN_YEARS_MS };
 

@@ -2,7 +2,7 @@
 //! template of `init` and the suggestions all read it, so they cannot disagree. Unaware of files and layers.
 
 mod attempt;
-mod engine;
+pub(super) mod engine;
 mod project;
 
 use std::sync::LazyLock;
