@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    end_on_panic();
     // A worker must be alone in its process before anything else starts a thread.
     if let Some(code) = commands::worker::serve_if_asked() {
         return code;
@@ -43,6 +44,16 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// A thread of ours that panics leaves the others waiting for it for ever. To end at once is as safe as `kill -9`: what
+/// was acknowledged is stored, workers go on, and the next start takes it all up.
+fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        say(info);
+        std::process::abort();
+    }));
 }
 
 /// How often a command is put again to whoever serves next: engines do not end that often in a row.

@@ -120,6 +120,40 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes nothing and is not about the engine itself, so that anybody may answer it, and twice.
+    pub(crate) fn only_reads(&self) -> bool {
+        match self {
+            Request::Prds { .. }
+            | Request::Prd { .. }
+            | Request::Plan { .. }
+            | Request::Search { .. }
+            | Request::Export { .. }
+            | Request::Tasks { .. }
+            | Request::Task { .. }
+            | Request::Notes { .. } => true,
+            // Whoever looks at the board follows this engine, and wants to know of its end.
+            Request::Board
+            | Request::Watch { .. }
+            | Request::Samples { .. }
+            | Request::AddProject { .. }
+            | Request::Import(_)
+            | Request::Approve { .. }
+            | Request::Abandon { .. }
+            | Request::Complete { .. }
+            | Request::Land { .. }
+            | Request::AddTasks(_)
+            | Request::AddDependency { .. }
+            | Request::Cancel { .. }
+            | Request::Retry { .. }
+            | Request::Checkpoint { .. }
+            | Request::Focus { .. }
+            | Request::FocusAlso { .. }
+            | Request::Stop { .. } => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Import {
     /// Absolute path of the file: what a PRD without an id of its own is known by.

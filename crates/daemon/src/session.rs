@@ -149,8 +149,27 @@ impl Session {
             Session::Remote { stream, home } => {
                 let answered = remote(stream, &ask)
                     .map_err(|detail| SessionError::Connection { home: home.clone(), detail })?;
-                answered.ok_or_else(|| SessionError::Gone { home: home.clone() })
+                match answered {
+                    Some(response) => Ok(response),
+                    None if ask.request.only_reads() => {
+                        // It ended as we asked. Who serves now, or nobody, knows the same.
+                        *self = Session::open(&home.clone())?;
+                        self.ask_once_more(ask)
+                    }
+                    None => Err(SessionError::Gone { home: home.clone() }),
+                }
             }
+        }
+    }
+
+    /// Engines do not end twice in a row under one question.
+    fn ask_once_more(&mut self, ask: Ask) -> Result<Response, SessionError> {
+        match self {
+            Session::Remote { stream, home } => remote(stream, &ask)
+                .map_err(|detail| SessionError::Connection { home: home.clone(), detail })?
+                .ok_or_else(|| SessionError::Gone { home: home.clone() }),
+            Session::Here(inner) => Ok(answer(&mut inner.desk, ask)),
+            Session::Alone(alone) => Ok(answer(&mut **alone, ask)),
         }
     }
 }

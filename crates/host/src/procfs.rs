@@ -54,6 +54,11 @@ fn parse(line: &str) -> Option<Stat> {
     })
 }
 
+/// This process.
+pub(crate) fn own() -> Option<Stat> {
+    Stat::of(rustix::process::getpid().as_raw_nonzero().get())
+}
+
 /// Every process of the machine (of this PID namespace). A process that starts or ends meanwhile may or may
 /// not be there: who needs certainty scans again.
 pub(crate) fn all() -> Vec<Stat> {

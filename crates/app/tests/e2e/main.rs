@@ -2,6 +2,7 @@
 
 mod agents;
 mod clocks;
+mod container;
 #[cfg(feature = "failpoints")]
 mod crash_points;
 mod disk;

@@ -93,7 +93,8 @@ pub(crate) fn recognised(worker: &ProcessIdentity, key: &str, agent: Option<&Pro
         .collect();
     let mut sessions: BTreeSet<i32> =
         young.iter().filter(|stat| known.contains(&stat.pid)).map(|stat| stat.session).collect();
-    let own_session = rustix::process::getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+    // Not getsid: in a container it is 0 where the session began outside, which its wrapper takes for impossible.
+    let own_session = procfs::own().map_or(0, |own| own.session);
     if own_session != worker.pid {
         // That of a worker started by hand, which could not make its own, holds strangers.
         sessions.remove(&own_session);
