@@ -159,14 +159,22 @@ fn remove_tree(path: &Path) -> io::Result<()> {
         Ok(facts) if !facts.is_dir() => return fs::remove_file(path),
         Ok(_) => {}
     }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_folders(path)?;
-            fs::remove_dir_all(path)
+    let mut removed = fs::remove_dir_all(path);
+    for _ in 0..REMOVALS_MAX {
+        match &removed {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_folders(path)?,
+            // Somebody else is removing it too, and took a file from under us or beat us to all of it.
+            Err(_) if path.symlink_metadata().is_err() => return Ok(()),
+            Err(_) => {}
         }
-        ended => ended,
+        removed = fs::remove_dir_all(path);
     }
+    removed
 }
+
+/// Tries after the first. Two hands of ours may meet in one folder, and each removes what the other has listed.
+const REMOVALS_MAX: usize = 8;
 
 fn open_folders(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))?;
