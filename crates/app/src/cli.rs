@@ -455,6 +455,9 @@ pub(crate) enum Bench {
     /// How fast output is captured, beside the child alone and beside the least work possible.
     #[command(after_help = "Example:\n  ropewalk bench output --mib 256")]
     Output(BenchOutput),
+    /// How quickly candidates become one line of history, beside git as a person would use it.
+    #[command(after_help = "Example:\n  ropewalk bench git --files 5000")]
+    Git(BenchGit),
     /// What the measured child does.
     #[command(hide = true)]
     Print { file: PathBuf, times: u64 },
@@ -467,6 +470,19 @@ pub(crate) struct BenchOutput {
     pub(crate) mib: u64,
     /// How often everything is measured; the best counts.
     #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// Where to write (and delete again); nothing: beside the state.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchGit {
+    /// Files of the repository that is generated.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    pub(crate) files: u32,
+    /// How often everything is measured; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
     /// Where to write (and delete again); nothing: beside the state.
     #[arg(long, value_name = "DIR")]

@@ -42,6 +42,19 @@ pub enum OnOutputFull {
     End,
 }
 
+/// How a finished piece of work becomes part of a branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LandMethod {
+    /// A merge commit: its first parent is the branch, its second the work.
+    #[default]
+    Merge,
+    /// One commit with all of the work.
+    Squash,
+    /// The commits of the work, one after the other.
+    Rebase,
+}
+
 /// Overrides by layer: an absent field leaves the layer below in force. A project's come from its
 /// `ropewalk.toml`, a PRD's and a task's from flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ mod release;
 mod repository;
 mod run;
 mod snapshot;
+mod specimen;
 mod stale;
 mod worktree;
 
@@ -33,4 +34,5 @@ pub use merge::Merge;
 pub use refs::MadeBranch;
 pub use repository::Repository;
 pub use run::GitError;
+pub use specimen::Specimen;
 pub use worktree::name_before_removal;

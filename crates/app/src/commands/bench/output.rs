@@ -14,11 +14,11 @@ use ropewalk_host::worker::protocol::{Assignment, OutputRules};
 use ropewalk_host::worker::record::End;
 use serde_json::json;
 
+use super::folder::Folder;
 use super::log;
 use crate::cli::BenchOutput;
 use crate::failure::Failure;
 use crate::out::Out;
-use crate::place::Place;
 use crate::table::table;
 
 /// For one child on the slowest disk; what it takes is what is measured.
@@ -47,11 +47,7 @@ impl Way {
 }
 
 pub(super) fn output(bench: &BenchOutput, out: &Out) -> Result<u8, Failure> {
-    let parent = match &bench.dir {
-        Some(folder) => folder.clone(),
-        None => Place::look()?.home,
-    };
-    let folder = Folder::new(&parent)?;
+    let folder = Folder::new(bench.dir.as_deref())?;
     let site = Site::new(&folder.0, bench.mib)?;
     let mut rounds = Vec::new();
     for _ in 0..bench.rounds.max(1) {
@@ -108,26 +104,6 @@ fn report(rounds: &[[Duration; 4]], bytes: u64, memory: [Option<u64>; 2], out: &
     });
     out.say(&table(&["way", "best speed", "beside", "worker's memory"], rows));
     out.say(&format!("every stored byte was compared: {} MiB each, {} rounds", bytes >> 20, rounds.len()));
-}
-
-/// A folder for this measurement alone; it goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(parent: &Path) -> Result<Folder, Failure> {
-        // A worker has another working directory.
-        let path = std::path::absolute(parent.join(format!("bench-{}", std::process::id())))
-            .map_err(failed("the folder cannot be named"))?;
-        create_private_folder(&path).map_err(|error| Failure::broken(error.to_string()))?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What stays is in the way of nobody, and its name says what it is.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 struct Site {
