@@ -2,10 +2,12 @@
 //! target it reads, and of everything that moves.
 
 use ropewalk_core::id::{BranchName, Oid};
+use ropewalk_core::settings::LandMethod;
 
 use super::repository::Repository;
 use super::run::GitError;
 use super::snapshot::split_nul;
+use super::train::{Car, Coupled, Train};
 
 /// Lines kept on either side of a conflict, as many as a diff shows.
 const CONTEXT_LINES: usize = 3;
@@ -27,12 +29,26 @@ pub enum Merge {
     NoTarget,
 }
 
+/// Why two sides do not fit, bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConflictText {
+    pub files: Vec<String>,
+    pub text: String,
+}
+
+impl ConflictText {
+    /// Of an agent that began a history of its own.
+    pub(crate) fn unrelated() -> ConflictText {
+        ConflictText { files: vec![], text: "the two have no common history".to_owned() }
+    }
+}
+
 impl Repository {
-    /// Merges `head` into the tip of `target` without touching either. The same arguments on the same tip give
-    /// the same commit.
+    /// Merges `head` into the tip of `target` without touching either: a train of one car. The same arguments on the
+    /// same tip give the same commit.
     ///
     /// # Errors
-    /// When git fails, and when the two have no common history.
+    /// When git fails.
     pub fn merge(
         &self,
         target: &BranchName,
@@ -41,29 +57,64 @@ impl Repository {
         at_ms: i64,
         text_max: usize,
     ) -> Result<Merge, GitError> {
-        let Some(onto) = self.branch_tip(target)? else { return Ok(Merge::NoTarget) };
-        if self.is_ancestor(head, &onto)? {
-            return Ok(Merge::Contained { onto });
-        }
-        let call =
-            self.on_objects("merge").args(["merge-tree", "--write-tree", "--messages", "--name-only", "-z"]);
-        let said = call.args([onto.as_str(), head.as_str()]).run_accepting(&[0, 1])?;
+        let car = Car { head, message, at_ms, method: LandMethod::Merge };
+        let Some(Train { onto, mut cars }) = self.train(target, &[car], text_max)? else {
+            return Ok(Merge::NoTarget);
+        };
+        Ok(match cars.pop() {
+            Some(Coupled::Merged { onto, commit, tree }) => Merge::Merged { onto, commit, tree },
+            Some(Coupled::Conflict { files, text }) => Merge::Conflict { files, text },
+            Some(Coupled::Contained) | None => Merge::Contained { onto },
+        })
+    }
+
+    /// The files of both, with all that either changed since they parted.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub(crate) fn merged_tree(
+        &self,
+        line: &Oid,
+        head: &Oid,
+        text_max: usize,
+    ) -> Result<Result<Oid, ConflictText>, GitError> {
+        self.merged_tree_of(&[], line, head, text_max).or_else(|error| {
+            if error.timed_out || self.have_common_history(line, head)? {
+                return Err(error);
+            }
+            Ok(Err(ConflictText::unrelated()))
+        })
+    }
+
+    /// The same, with options of `merge-tree`.
+    pub(crate) fn merged_tree_of(
+        &self,
+        options: &[&str],
+        line: &Oid,
+        head: &Oid,
+        text_max: usize,
+    ) -> Result<Result<Oid, ConflictText>, GitError> {
+        let call = self.on_objects("merge").args(["merge-tree", "--write-tree", "--messages", "--name-only"]);
+        let call = call.arg("-z").args(options).args([line.as_str(), head.as_str()]);
+        let said = call.run_accepting(&[0, 1])?;
         let end = said.stdout.iter().position(|byte| *byte == 0).unwrap_or(said.stdout.len());
         let tree = self.oid("merge", &String::from_utf8_lossy(&said.stdout[..end]))?;
-        if said.code == 1 {
-            return self.conflict(&tree, said.stdout.get(end + 1..).unwrap_or_default(), text_max);
+        if said.code == 0 {
+            return Ok(Ok(tree));
         }
-        if tree == self.tree_of(&onto)? {
-            return Ok(Merge::Contained { onto });
-        }
-        let said = self.commit_tree(tree.as_str(), &[onto.as_str(), head.as_str()], message, at_ms)?;
-        let commit = self.oid("merge", &said.text())?;
-        Ok(Merge::Merged { onto, commit, tree })
+        self.conflict(&tree, said.stdout.get(end + 1..).unwrap_or_default(), text_max).map(Err)
+    }
+
+    /// # Errors
+    /// When one of them is no commit.
+    pub(crate) fn have_common_history(&self, a: &Oid, b: &Oid) -> Result<bool, GitError> {
+        let call = self.on_objects("merge-base").args(["merge-base", a.as_str(), b.as_str()]);
+        Ok(call.run_accepting(&[0, 1])?.code == 0)
     }
 
     /// Reads what follows the tree in `merge-tree -z`: paths, an empty one, then messages, each as a count of
     /// paths, the paths, a type and a text.
-    fn conflict(&self, tree: &Oid, said: &[u8], text_max: usize) -> Result<Merge, GitError> {
+    fn conflict(&self, tree: &Oid, said: &[u8], text_max: usize) -> Result<ConflictText, GitError> {
         let mut parts = said.split(|byte| *byte == 0);
         let paths: Vec<&[u8]> = parts.by_ref().take_while(|part| !part.is_empty()).collect();
         let mut text = String::new();
@@ -84,7 +135,7 @@ impl Repository {
         }
         cut(&mut text, text_max);
         let files = paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-        Ok(Merge::Conflict { files, text })
+        Ok(ConflictText { files, text })
     }
 
     fn conflict_hunks(&self, tree: &Oid, path: &[u8]) -> Result<String, GitError> {

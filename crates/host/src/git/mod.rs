@@ -24,6 +24,7 @@ mod run;
 mod snapshot;
 mod specimen;
 mod stale;
+mod train;
 mod worktree;
 
 pub use collect::Left;
@@ -35,4 +36,5 @@ pub use refs::MadeBranch;
 pub use repository::Repository;
 pub use run::GitError;
 pub use specimen::Specimen;
+pub use train::{Car, Coupled, Train};
 pub use worktree::name_before_removal;

@@ -36,6 +36,8 @@ struct Inner {
     common: PathBuf,
     control: PathBuf,
     identity: Identity,
+    /// As git writes it into a commit, once it was asked.
+    committer: OnceLock<String>,
     carried: Vec<String>,
     turn: Arc<Mutex<()>>,
 }
@@ -74,6 +76,7 @@ impl Repository {
         let inner = Inner {
             control: real(control_dir)?,
             identity: identity(&config),
+            committer: OnceLock::new(),
             carried: CARRIED.iter().filter_map(|key| Some(format!("{key}={}", config.get(*key)?))).collect(),
             turn: turn_of(&common),
             top,
@@ -138,6 +141,23 @@ impl Repository {
         call.args(["-F", "-"]).stdin(message.as_bytes()).run()
     }
 
+    /// The name and the address that commits get, as git writes them: what it strips differs between versions.
+    pub(crate) fn committer(&self) -> Result<&str, GitError> {
+        if let Some(committer) = self.inner.committer.get() {
+            return Ok(committer);
+        }
+        let said =
+            self.signed(self.on_objects("var"), Some(0)).args(["var", "GIT_COMMITTER_IDENT"]).run()?.text();
+        // A date follows.
+        let end = said.rfind('>').map_or(said.len(), |at| at + 1);
+        Ok(self.inner.committer.get_or_init(|| said[..end].to_owned()))
+    }
+
+    /// A commit's date.
+    pub(crate) fn seconds(at_ms: i64) -> i64 {
+        at_ms.div_euclid(1000).max(0)
+    }
+
     fn signed(&self, call: Call, at_ms: Option<i64>) -> Call {
         let Identity { name, email } = &self.inner.identity;
         let mut call = call;
@@ -148,7 +168,7 @@ impl Repository {
             call = call.env(role_name, name).env(role_email, email);
             if let Some(at_ms) = at_ms {
                 // git's own format; a bare small number would be read as a calendar date.
-                call = call.env(role_date, format!("@{} +0000", at_ms.div_euclid(1000).max(0)));
+                call = call.env(role_date, format!("@{} +0000", Self::seconds(at_ms)));
             }
         }
         call
