@@ -176,6 +176,12 @@ pub(crate) struct Run {
     /// Attempts at once.
     #[arg(long, short, value_name = "N")]
     pub(crate) workers: Option<String>,
+    /// All PRDs that are queued, which is also what happens where no file is given.
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) all: bool,
+    /// PRDs that are worked on at once; the others wait for their turn.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_prds: Option<String>,
     /// The PRD's id, where the file has none.
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
@@ -208,6 +214,9 @@ pub(crate) struct AtStop {
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
+    /// This PRD alone: what runs of it is ended, and nothing more of it starts before `prd approve`.
+    #[arg(conflicts_with_all = ["end", "leave", "grace"])]
+    pub(crate) prd: Option<String>,
     #[command(flatten)]
     pub(crate) at_stop: AtStop,
     /// How long what runs has to end by itself, such as 60s or 0s.

@@ -58,6 +58,16 @@ impl Place {
 
     /// The settings in force, flags included.
     pub(crate) fn config(&self, set: &Set, workers: Option<&String>) -> Result<Config, Failure> {
+        self.config_at_once(set, workers, None)
+    }
+
+    /// The same, with how many PRDs are worked on at once.
+    pub(crate) fn config_at_once(
+        &self,
+        set: &Set,
+        workers: Option<&String>,
+        max_prds: Option<&String>,
+    ) -> Result<Config, Failure> {
         let flags = Flags {
             command: set.command.clone(),
             checks: set.checks.clone(),
@@ -71,6 +81,7 @@ impl Place {
             nice: set.nice.clone(),
             attempts: set.attempts.clone(),
             workers: workers.cloned(),
+            max_prds: max_prds.cloned(),
             env: set.env.clone(),
             secrets: set.secrets.clone(),
             base: set.base.clone(),

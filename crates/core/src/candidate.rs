@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, BranchName, Oid, ProjectId};
+use crate::priority::Priority;
 use crate::time::Time;
 
 /// A commit waiting to land: a row of the store.
@@ -17,12 +18,52 @@ pub struct Candidate {
     pub state: CandidateState,
     /// How often it was merged anew because the target moved.
     pub remerges: u32,
-    /// Its place in the queue, and the date of its merge commit, so that a repeated merge gives the same id.
+    /// When it joined the queue, and the date of its merge commit, so that a repeated merge gives the same id.
     pub queued_at: Time,
+    /// How urgent its task was then.
+    #[serde(default = "absent")]
+    pub priority: Priority,
+    /// Red runs of its checks that a second run on the same tree called off.
+    #[serde(default)]
+    pub flakes: u32,
     /// Why it was returned, for the next attempt: the conflict, or the failing check's output.
     pub feedback: Option<String>,
     /// Where the next attempt starts instead of the target's tip: the merge whose checks were red.
     pub resume_at: Option<Oid>,
+}
+
+fn absent() -> Priority {
+    Priority::ABSENT
+}
+
+impl Candidate {
+    /// Its place in the queue: by age and urgency in one number, as among ready tasks, so that nobody starves.
+    pub fn place(&self, priority_step_ms: u64) -> (i64, AttemptId) {
+        (self.priority.rank(self.queued_at, priority_step_ms), self.id)
+    }
+
+    /// The merge that is being checked or landed.
+    pub fn merged(&self) -> Option<&MergedCommit> {
+        match &self.state {
+            CandidateState::Checking { merged, .. } | CandidateState::Landing { merged } => Some(merged),
+            CandidateState::Waiting
+            | CandidateState::Merging
+            | CandidateState::Landed { .. }
+            | CandidateState::Returned { .. } => None,
+        }
+    }
+
+    /// How often the checks of exactly this merge were red.
+    pub(crate) fn reds(&self) -> u32 {
+        match self.state {
+            CandidateState::Checking { reds, .. } => reds,
+            CandidateState::Waiting
+            | CandidateState::Merging
+            | CandidateState::Landing { .. }
+            | CandidateState::Landed { .. }
+            | CandidateState::Returned { .. } => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +85,15 @@ pub struct MergedCommit {
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum CandidateState {
     Waiting,
-    /// First of its queue; the merge is being computed.
+    /// In the train; the merges are being computed.
     Merging,
-    /// The checks run on exactly `merged.tree`.
+    /// In the train. Its checks, or those of one behind it, run on exactly `merged.tree`; `reds` of them were red.
     Checking {
         merged: MergedCommit,
+        #[serde(default)]
+        reds: u32,
     },
-    /// The checks passed; the target is about to go from `merged.onto` to `merged.commit`.
+    /// The checks passed, its own or those of one behind it; the target is about to move to it.
     Landing {
         merged: MergedCommit,
     },
@@ -80,7 +123,7 @@ impl CandidateState {
         matches!(self, CandidateState::Landed { .. } | CandidateState::Returned { .. })
     }
 
-    /// Whether it occupies its queue's only place: being merged, checked or landed.
+    /// Whether it is in its target's train: being merged, checked or landed.
     pub fn is_under_way(&self) -> bool {
         matches!(
             self,
@@ -95,6 +138,10 @@ impl CandidateState {
             (Waiting, Merging | Returned { .. }) => true,
             // Without checks a merge goes straight to landing; what is already contained has landed.
             (Merging, Checking { .. } | Landing { .. } | Landed { .. } | Waiting | Returned { .. }) => true,
+            // Red, and looked at once more.
+            (Checking { merged: from, reds }, Checking { merged: to, reds: more }) => {
+                from == to && more > reds
+            }
             // What the target held already has landed as soon as its checks pass.
             (Checking { .. }, Landing { .. } | Landed { .. } | Waiting | Returned { .. }) => true,
             // The target moved in between: back into the line.

@@ -63,6 +63,14 @@ pub enum Command {
     SetSlots {
         slots: u32,
     },
+    /// How many PRDs are worked on at once; the others wait for their turn.
+    SetPrdsAtOnce {
+        prds: u32,
+    },
+    /// End what runs of a PRD and start nothing more of it: it goes back to being a draft.
+    Hold {
+        prd: PrdNumber,
+    },
     /// Start nothing more, give what runs `grace_ms` to end by itself, and then do with it as told. Told again, the
     /// shorter grace and the latest wish count.
     Stop {

@@ -3,6 +3,7 @@
 use crate::candidate::{MergedCommit, Source};
 use crate::checkpoint::CheckpointWhy;
 use crate::id::{AttemptId, BranchName, Oid, PrdNumber, ProjectId};
+use crate::settings::LandMethod;
 use crate::time::Time;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,13 +22,14 @@ pub enum Effect {
     Collect { attempt: AttemptId },
     /// The attempt is over: its worktree and branch may go once what they hold is kept.
     Release { attempt: AttemptId },
-    /// Compute the merge of the source onto the target's tip, dated `date`.
-    Merge { candidate: AttemptId, project: ProjectId, target: BranchName, source: Source, date: Time },
-    /// Run the project's checks on exactly this commit.
-    Check { candidate: AttemptId, project: ProjectId, merged: MergedCommit },
+    /// Merge the cars one upon the other, the first onto the target's tip. Nothing moves. Answered by `Event::Merged`.
+    Merge { project: ProjectId, target: BranchName, cars: Vec<Car> },
+    /// Run the project's checks on exactly this commit, for the `run`th time.
+    Check { candidate: AttemptId, project: ProjectId, merged: MergedCommit, run: u32 },
     /// The checks' result is no longer wanted.
     StopCheck { candidate: AttemptId },
-    /// Move the target by compare-and-swap, and after it `follow` if that is an ancestor.
+    /// Move the target from `merged.onto` to `merged.commit` by compare-and-swap, and after it `follow` if that is an
+    /// ancestor. The candidate is the last of those that land with it.
     Land {
         candidate: AttemptId,
         project: ProjectId,
@@ -37,4 +39,14 @@ pub enum Effect {
     },
     /// After a start: release whatever on this machine belongs to none of these attempts.
     Sweep { live: Vec<AttemptId> },
+}
+
+/// One candidate of a train.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Car {
+    pub candidate: AttemptId,
+    pub source: Source,
+    /// What its commits are dated.
+    pub date: Time,
+    pub method: LandMethod,
 }

@@ -4,7 +4,7 @@ use crate::attempt::{Collected, Exit};
 use crate::candidate::MergedCommit;
 use crate::checkpoint::{CheckpointFacts, CheckpointWhy};
 use crate::command::Command;
-use crate::id::{AttemptId, BranchName, Oid, PrdNumber};
+use crate::id::{AttemptId, BranchName, Oid, PrdNumber, ProjectId};
 use crate::resource::Rung;
 use crate::sample::Machine;
 use crate::time::Time;
@@ -70,16 +70,21 @@ pub enum Event {
         attempt: AttemptId,
         collected: Collected,
     },
+    /// A train's merges, one upon the other in this order.
     Merged {
-        candidate: AttemptId,
-        result: MergeResult,
+        project: ProjectId,
+        target: BranchName,
+        results: Vec<(AttemptId, MergeResult)>,
     },
-    /// The checks of this candidate have ended. `commit` begins the id of the merge they ran on.
+    /// The checks of this candidate have ended. `commit` begins the id of the merge they ran on; `run` counts the
+    /// runs on it, from 1.
     Checked {
         candidate: AttemptId,
         commit: String,
+        run: u32,
         result: CheckResult,
     },
+    /// The target stands at this candidate's merge, or does not.
     Landed {
         candidate: AttemptId,
         result: LandResult,
@@ -104,8 +109,9 @@ pub enum BranchResult {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MergeResult {
+    /// `onto` is the merge before it in the train, or the target's tip.
     Merged(MergedCommit),
-    /// The target holds it already: its tip, and the tip's tree.
+    /// What it would be merged onto holds it already: that commit, and its tree.
     Contained {
         commit: Oid,
         tree: Oid,

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 /// The bounds. `Default` is what ships; tests and configuration may narrow them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
+    /// PRDs that are worked on at once, as the source systems have it: more finish later, each and all.
+    pub prds_at_once: u32,
+    /// The most that anybody may set for it.
+    pub prds_at_once_max: u32,
     /// Attempts at once. Four agents keep a laptop usable and an account below its rate limits.
     pub slots: u32,
     /// An attempt's time. Half an hour is the longest that the source systems let an agent think.
@@ -50,6 +54,13 @@ pub struct Limits {
     pub checkpoints_kept_max: u32,
     /// Times that a candidate is merged anew because its target moved: each means somebody else landed.
     pub remerges_max: u32,
+    /// Candidates that are merged, checked and landed together. A red train of eight costs three more runs of the checks
+    /// to find whose fault it was.
+    pub train_max: u32,
+    /// The most that anybody may set for it.
+    pub train_max_max: u32,
+    /// Targets whose checks run at the same time: test suites are rarely written to share a machine with many others.
+    pub checks_at_once: u32,
     /// First wait before another attempt after a failure; doubled each time.
     pub backoff_ms: u64,
     /// Longest such wait.
@@ -82,6 +93,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            prds_at_once: 3,
+            prds_at_once_max: 1_000,
             slots: 4,
             timeout_ms: 30 * 60_000,
             timeout_ms_max: 2 * 60 * 60_000,
@@ -103,6 +116,9 @@ impl Default for Limits {
             checkpoints_kept: 5,
             checkpoints_kept_max: 1_000,
             remerges_max: 100,
+            train_max: 8,
+            train_max_max: 100,
+            checks_at_once: 2,
             backoff_ms: 1_000,
             backoff_ms_max: 5 * 60_000,
             lease_ms: 60_000,

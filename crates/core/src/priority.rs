@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Time;
+
 /// A priority in thousandths: files hold fractions (31.1 … 31.8) to squeeze a story between two others,
 /// and whole thousandths keep the order exact where floats would not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +39,16 @@ impl Priority {
             },
         };
         Priority::from_number(number)
+    }
+
+    /// A place in a line: since when somebody waits, moved by how urgent it is. A fixed number, so the order never
+    /// changes behind a set's back, and whoever waits long enough comes first. `step_ms`: what a whole step is worth.
+    pub(crate) fn rank(self, since: Time, step_ms: u64) -> i64 {
+        /// A thousand steps: an absent priority waits a week behind the most urgent, not for ever.
+        const THOUSANDTHS_MAX: i64 = 1_000_000;
+        let level = self.0.clamp(-THOUSANDTHS_MAX, THOUSANDTHS_MAX);
+        let step = i64::try_from(step_ms).unwrap_or(i64::MAX / THOUSANDTHS_MAX);
+        since.0.saturating_add(level.saturating_mul(step) / 1_000)
     }
 
     pub fn thousandths(self) -> i64 {

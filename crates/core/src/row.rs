@@ -89,7 +89,10 @@ impl PrdState {
     pub fn may_become(&self, to: &PrdState) -> bool {
         use PrdState::*;
         match (self, to) {
-            (Draft, Active | Abandoned { .. }) | (Active, Completed { .. } | Abandoned { .. }) => true,
+            // Stopped by a person, it is a draft again: who approves it lets it go on.
+            (Draft, Active | Abandoned { .. }) | (Active, Draft | Completed { .. } | Abandoned { .. }) => {
+                true
+            }
             (Completed { .. }, Active) => true,
             (
                 Draft | Active | Completed { .. } | Abandoned { .. },

@@ -111,6 +111,12 @@ pub struct Settings {
     /// Land a PRD's branch on the base as soon as its last story has landed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_land: Option<bool>,
+    /// How a PRD's branch lands on the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub land_method: Option<LandMethod>,
+    /// How many candidates are merged, checked and landed together, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_dependency_failure: Option<OnDependencyFailure>,
     /// Whether an attempt that changed nothing counts as failed. Stories: yes by default.
@@ -142,6 +148,8 @@ impl Settings {
             env,
             base: self.base.clone().or_else(|| below.base.clone()),
             auto_land: self.auto_land.or(below.auto_land),
+            land_method: self.land_method.or(below.land_method),
+            train_max: self.train_max.or(below.train_max),
             on_dependency_failure: self.on_dependency_failure.or(below.on_dependency_failure),
             require_change: self.require_change.or(below.require_change),
         }

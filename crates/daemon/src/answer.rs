@@ -103,6 +103,11 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
             let prd = scope.prd(desk, &prd)?.number;
             done(desk.command(Command::Approve { prd }))
         }
+        Request::Hold { prd } => {
+            let prd = scope.prd(desk, &prd)?.number;
+            done(desk.command(Command::Hold { prd }))
+        }
+        Request::PrdsAtOnce { prds } => done(desk.command(Command::SetPrdsAtOnce { prds })),
         Request::Abandon { prd, reason } => {
             let prd = scope.prd(desk, &prd)?.number;
             done(desk.command(Command::Abandon { prd, reason }))

@@ -39,6 +39,13 @@ pub enum Request {
         prd: String,
         force: bool,
     },
+    /// Ends what runs of a PRD and starts nothing more of it.
+    Hold {
+        prd: String,
+    },
+    PrdsAtOnce {
+        prds: u32,
+    },
     /// Lands a PRD's branch on its base.
     Land {
         prd: String,
@@ -141,6 +148,8 @@ impl Request {
             | Request::Approve { .. }
             | Request::Abandon { .. }
             | Request::Complete { .. }
+            | Request::Hold { .. }
+            | Request::PrdsAtOnce { .. }
             | Request::Land { .. }
             | Request::AddTasks(_)
             | Request::AddDependency { .. }

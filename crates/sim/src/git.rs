@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_core::candidate::MergedCommit;
+use ropewalk_core::candidate::{MergedCommit, Source};
+use ropewalk_core::effect::Car;
 use ropewalk_core::event::{BranchResult, LandResult, MergeResult};
 use ropewalk_core::id::{AttemptId, BranchName, Oid};
 
@@ -12,7 +13,9 @@ use crate::chance::{join, number_of, oid};
 pub(crate) struct Git {
     commits: BTreeMap<u64, Commit>,
     branches: BTreeMap<BranchName, u64>,
-    /// Every move of a branch by a landing, in order.
+    /// Whose merge a commit is.
+    merges: BTreeMap<u64, AttemptId>,
+    /// Every merge that came onto a branch by a landing, in order.
     pub(crate) landings: Vec<Landing>,
 }
 
@@ -33,7 +36,12 @@ pub(crate) struct Landing {
 
 impl Git {
     pub(crate) fn new(base: BranchName, seed: u64) -> Git {
-        let mut git = Git { commits: BTreeMap::new(), branches: BTreeMap::new(), landings: Vec::new() };
+        let mut git = Git {
+            commits: BTreeMap::new(),
+            branches: BTreeMap::new(),
+            merges: BTreeMap::new(),
+            landings: Vec::new(),
+        };
         let root = git.put(oid(&[seed, 1]), Vec::new(), Vec::new());
         git.branches.insert(base, root);
         git
@@ -107,14 +115,31 @@ impl Git {
         }
     }
 
-    pub(crate) fn merge(&mut self, source: &Oid, target: &BranchName, date: i64) -> MergeResult {
-        let Some(onto) = self.branches.get(target).copied() else {
-            return MergeResult::Fault { detail: format!("there is no branch {target}") };
-        };
-        let source = number_of(source);
+    /// Merges the cars one upon the other; those that cannot be are left out of the line.
+    pub(crate) fn train(&mut self, target: &BranchName, cars: &[Car]) -> Vec<(AttemptId, MergeResult)> {
+        let mut line = self.branches.get(target).copied();
+        let mut results = Vec::new();
+        for car in cars {
+            let source = match &car.source {
+                Source::Commit(commit) => Some(number_of(commit)),
+                Source::Branch(branch) => self.branches.get(branch).copied(),
+            };
+            let result = match (line, source) {
+                (Some(onto), Some(source)) => self.merge(car, onto, source),
+                _ => MergeResult::Fault { detail: "there is no such branch".into() },
+            };
+            if let MergeResult::Merged(merged) = &result {
+                line = Some(number_of(&merged.commit));
+            }
+            results.push((car.candidate, result));
+        }
+        results
+    }
+
+    fn merge(&mut self, car: &Car, onto: u64, source: u64) -> MergeResult {
         let (ours, theirs) = (self.ancestors(onto), self.ancestors(source));
         if ours.contains(&source) {
-            return MergeResult::Contained { commit: self.id(source), tree: self.id(source) };
+            return MergeResult::Contained { commit: self.id(onto), tree: self.id(onto) };
         }
         let files = |of: &BTreeSet<u64>, without: &BTreeSet<u64>| -> BTreeSet<u32> {
             of.difference(without).flat_map(|n| self.commits[n].files.clone()).collect()
@@ -126,15 +151,15 @@ impl Git {
         if !both.is_empty() {
             return MergeResult::Conflict { text: format!("<<<<<<< in {}", both.join(", ")), files: both };
         }
-        let commit = oid(&[onto, source, date.cast_unsigned()]);
+        let commit = oid(&[onto, source, car.date.0.cast_unsigned()]);
         let tree = oid(&[number_of(&commit), 7]);
         self.put(commit.clone(), vec![onto, source], Vec::new());
+        self.merges.insert(number_of(&commit), car.candidate);
         MergeResult::Merged(MergedCommit { onto: self.id(onto), commit, tree })
     }
 
     pub(crate) fn land(
         &mut self,
-        by: AttemptId,
         target: &BranchName,
         merged: &MergedCommit,
         follow: Option<&BranchName>,
@@ -146,7 +171,18 @@ impl Git {
                 return LandResult::TargetMoved;
             }
             self.branches.insert(target.clone(), commit);
-            self.landings.push(Landing { target: target.clone(), by, commit: merged.commit.clone() });
+            let mut line = vec![commit];
+            while let Some(parent) = self.commits[&line[line.len() - 1]].parents.first()
+                && *parent != number_of(&merged.onto)
+            {
+                line.push(*parent);
+            }
+            for commit in line.into_iter().rev() {
+                if let Some(by) = self.merges.get(&commit) {
+                    let landing = Landing { target: target.clone(), by: *by, commit: self.id(commit) };
+                    self.landings.push(landing);
+                }
+            }
         }
         if let Some(follow) = follow
             && let Some(tip) = self.branches.get(follow)

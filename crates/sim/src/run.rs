@@ -558,6 +558,10 @@ impl History {
             }
             4..=7 => Some(Command::Retry { task: self.any_task()?, from: None }),
             8 => Some(Command::Retry { task: self.any_task()?, from: Some(FromCheckpoint::Latest) }),
+            9 if self.chance.thousandths(400) => Some(Command::Hold { prd: self.any_prd()? }),
+            10 if self.chance.thousandths(300) => {
+                Some(Command::SetPrdsAtOnce { prds: self.chance.between(1, 3) as u32 })
+            }
             9 | 10 => Some(Command::Approve { prd: self.any_prd()? }),
             11 if self.chance.thousandths(300) => {
                 Some(Command::Abandon { prd: self.any_prd()?, reason: "no more".into() })

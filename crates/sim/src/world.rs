@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_core::attempt::{Collected, Exit, ExitKind};
-use ropewalk_core::candidate::{CandidateState, MergedCommit, Source};
+use ropewalk_core::candidate::{CandidateState, MergedCommit};
 use ropewalk_core::checkpoint::{CheckpointFacts, CheckpointWhy};
 use ropewalk_core::command::Answer;
 use ropewalk_core::effect::Effect;
@@ -488,27 +488,27 @@ impl SimWorld {
                 };
                 self.tell(Event::Branch { prd, result });
             }
-            Effect::Merge { candidate, project, target, source, date } => {
-                let result = match self.git.get_mut(&project) {
-                    Some(git) if !fault => {
-                        let source = match &source {
-                            Source::Commit(commit) => Some(commit.clone()),
-                            Source::Branch(branch) => git.tip(branch),
-                        };
-                        match source {
-                            Some(source) => git.merge(&source, &target, date.0),
-                            None => MergeResult::Fault { detail: "there is no such branch".into() },
-                        }
+            Effect::Merge { project, target, cars } => {
+                let results = match self.git.get_mut(&project) {
+                    Some(git) if !fault => git.train(&target, &cars),
+                    _ => {
+                        let fault = || MergeResult::Fault { detail: detail() };
+                        cars.iter().map(|car| (car.candidate, fault())).collect()
                     }
-                    _ => MergeResult::Fault { detail: detail() },
                 };
-                self.tell(Event::Merged { candidate, result });
+                self.tell(Event::Merged { project, target, results });
             }
-            Effect::Check { candidate, merged, .. } => {
+            Effect::Check { candidate, merged, run, .. } => {
                 let result = if fault {
                     CheckResult::Fault { detail: "there is no such program".into() }
-                } else if Plan::new(self.seed ^ number_of(&merged.commit), candidate, self.wild, self.is_calm)
-                    .check_is_red
+                } else if Plan::new(
+                    // One run in a few says something else of the same tree.
+                    self.seed ^ number_of(&merged.commit) ^ u64::from(run),
+                    candidate,
+                    self.wild,
+                    self.is_calm,
+                )
+                .check_is_red
                 {
                     CheckResult::Failed { text: "test tree ... FAILED".into() }
                 } else {
@@ -516,7 +516,7 @@ impl SimWorld {
                     CheckResult::Passed
                 };
                 let commit = merged.commit.short().to_owned();
-                self.tell(Event::Checked { candidate, commit, result });
+                self.tell(Event::Checked { candidate, commit, run, result });
             }
             Effect::Land { candidate, project, target, merged, follow } => {
                 self.land(candidate, project, &target, &merged, follow.as_ref(), fault);
@@ -548,7 +548,8 @@ impl SimWorld {
                 .get(&project)
                 .and_then(|project| project.settings.checks.as_ref())
                 .is_some_and(|checks| !checks.is_empty());
-            (state == Some(CandidateState::Landing { merged: merged.clone() }), has_checks)
+            let lands = |state| matches!(state, CandidateState::Landing { merged: own } if own.commit == merged.commit);
+            (state.is_some_and(lands), has_checks)
         };
         if !is_recorded {
             self.breach("no effect before its commit", format!("landing of {candidate}"));
@@ -564,7 +565,7 @@ impl SimWorld {
         } else if is_dirty && !has_landed {
             LandResult::CheckoutDirty { checkout: "/home/user/project".into(), detail: "M file-1".into() }
         } else {
-            git.land(candidate, target, merged, follow)
+            git.land(target, merged, follow)
         };
         self.tell(Event::Landed { candidate, result });
     }
@@ -629,19 +630,21 @@ impl World for SimWorld {
                 let happenings = self.queue.values_mut();
                 let mut commit = None;
                 for happening in happenings {
-                    if let Happening::Acts { effect: Effect::Check { candidate: of, merged, .. }, engine } =
-                        happening
+                    if let Happening::Acts {
+                        effect: Effect::Check { candidate: of, merged, run, .. },
+                        engine,
+                    } = happening
                         && *of == candidate
                     {
                         *engine = u32::MAX;
-                        commit = Some(merged.commit.short().to_owned());
+                        commit = Some((merged.commit.short().to_owned(), *run));
                     }
                 }
-                if let Some(commit) = commit
+                if let Some((commit, run)) = commit
                     && self.chance.thousandths(500)
                 {
                     let result = CheckResult::Failed { text: "ended by OS signal 15".into() };
-                    self.tell(Event::Checked { candidate, commit, result });
+                    self.tell(Event::Checked { candidate, commit, run, result });
                 }
             }
             slow => {

@@ -43,6 +43,8 @@ pub(crate) fn demo(demo: &Demo, out: &Out) -> Result<u8, Failure> {
             ..Set::default()
         },
         workers: Some("4".into()),
+        max_prds: None,
+        all: false,
         id: None,
         trust_passes: false,
         detach: false,

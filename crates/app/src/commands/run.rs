@@ -47,7 +47,7 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
 
 /// Reads all that this command brings.
 fn prepare(place: &Place, run: &Run, out: &Out) -> Result<(Config, Option<Import>), Failure> {
-    let config = place.config(&run.set, run.workers.as_ref())?;
+    let config = place.config_at_once(&run.set, run.workers.as_ref(), run.max_prds.as_ref())?;
     // Everything that can be wrong is said before anything is stored or started.
     place.check_secrets(&config.settings(), out)?;
     let import = match &run.file {
@@ -91,8 +91,7 @@ fn execute_prepared(
                 let interrupts =
                     Interrupts::listen(stopper(driver.door(), wish(config.engine(), run.at_stop), out))?;
                 let mut session = Session::here(driver.door())?;
-                let ran =
-                    drive(&mut session, place, import, config.workers(), driver.door(), out, &interrupts);
+                let ran = drive(&mut session, place, import, config, driver.door(), out, &interrupts);
                 // Its reader must be gone when the store is closed, or the store's log stays behind.
                 drop(session);
                 // At its rest nothing runs; what a fault of ours breaks off goes on alone.
@@ -161,7 +160,7 @@ fn drive(
     session: &mut Session,
     place: &Place,
     import: Option<Import>,
-    workers: u32,
+    config: &Config,
     door: &Door,
     out: &Out,
     interrupts: &Interrupts,
@@ -178,7 +177,8 @@ fn drive(
         None => None,
     };
     // Only now: settings and focus of this command are in force before the first attempt.
-    door.ask(ropewalk_core::command::Command::SetSlots { slots: workers })?;
+    door.ask(Command::SetPrdsAtOnce { prds: config.max_prds() })?;
+    door.ask(Command::SetSlots { slots: config.workers() })?;
     let board = follow(session, place, out, interrupts, |_, board| Ok(board.is_at_rest))?;
     Ok((imported, board))
 }

@@ -15,6 +15,11 @@ use crate::place::Place;
 
 pub(crate) fn stop(how: &cli::Stop, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
+    if let Some(prd) = &how.prd {
+        let request = Request::Hold { prd: prd.clone() };
+        tell_done(&place.done(&mut Session::open(&place.home)?, request)?, out);
+        return Ok(0);
+    }
     let config = place.config(&cli::Set::default(), None)?;
     let (mut grace_ms, then) = wish(config.engine(), how.at_stop);
     if let Some(text) = &how.grace {

@@ -61,6 +61,7 @@ pub(crate) struct Flags {
     pub(crate) nice: Option<String>,
     pub(crate) attempts: Option<String>,
     pub(crate) workers: Option<String>,
+    pub(crate) max_prds: Option<String>,
     /// Added to those of the layers below, by name.
     pub(crate) env: Vec<String>,
     /// Names, added to those of the layers below.
@@ -121,6 +122,11 @@ impl Config {
     /// How many attempts run at once.
     pub(crate) fn workers(&self) -> u32 {
         self.effective.workers.unwrap_or(Limits::default().slots)
+    }
+
+    /// How many PRDs are worked on at once.
+    pub(crate) fn max_prds(&self) -> u32 {
+        self.effective.max_prds.unwrap_or(Limits::default().prds_at_once)
     }
 
     /// What the engine is told beside that.

@@ -172,7 +172,7 @@ fn worktrees_that_an_engine_died_removing_are_removed_by_the_next() {
     let agent = bench.agent("");
     let args = ["run", text(&prd), "--command", &agent, "--check", "true"];
     bench.expect(0, &args);
-    for name in [".removing-1.1", ".removing-check-1.1-0123456789"] {
+    for name in [".removing-1.1", ".removing-check-1.1-0123456789-1"] {
         let folder = bench.home.join("worktrees").join(name);
         std::fs::create_dir_all(folder.join("half")).expect("a folder");
     }

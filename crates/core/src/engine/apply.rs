@@ -164,9 +164,10 @@ impl Engine {
         self.forget_candidate(candidate.id.task);
         let target = (candidate.project, candidate.target.clone());
         if candidate.state == CandidateState::Waiting {
-            self.queues.entry(target).or_default().insert((candidate.queued_at, candidate.id));
+            let place = candidate.place(self.limits.priority_step_ms);
+            self.queues.entry(target).or_default().insert(place);
         } else if candidate.state.is_under_way() {
-            self.under_way.insert(target, candidate.id);
+            self.trains.entry(target).or_default().insert(candidate.id.task);
         }
         if !matches!(candidate.state, CandidateState::Landed { .. }) {
             self.candidates.insert(candidate.id.task, candidate);
@@ -175,15 +176,19 @@ impl Engine {
 
     fn forget_candidate(&mut self, task: TaskId) {
         let Some(old) = self.candidates.remove(&task) else { return };
+        let place = old.place(self.limits.priority_step_ms);
         let target = (old.project, old.target);
         if let Some(queue) = self.queues.get_mut(&target) {
-            queue.remove(&(old.queued_at, old.id));
+            queue.remove(&place);
             if queue.is_empty() {
                 self.queues.remove(&target);
             }
         }
-        if self.under_way.get(&target) == Some(&old.id) {
-            self.under_way.remove(&target);
+        if let Some(train) = self.trains.get_mut(&target) {
+            train.remove(&task);
+            if train.is_empty() {
+                self.trains.remove(&target);
+            }
         }
     }
 
@@ -239,20 +244,21 @@ impl Engine {
     pub(super) fn may_start(&self, task: &Task) -> bool {
         let Some(number) = task.prd else { return true };
         let Some(live) = self.prds.get(&number) else { return false };
-        let in_focus =
-            live.prd.is_collection || self.focus.as_ref().is_none_or(|focus| focus.contains(&number));
-        in_focus && live.prd.state == PrdState::Active && live.prd.branch.made().is_some()
+        let has_its_turn = live.prd.is_collection || self.at_work.contains(&number);
+        has_its_turn
+            && self.is_in_focus(live)
+            && live.prd.state == PrdState::Active
+            && live.prd.branch.made().is_some()
     }
 
-    /// A task's place in the line: when it became ready, moved by its priority. A fixed number, so the order never
-    /// changes behind the set's back, and whoever waits long enough comes first.
+    pub(super) fn is_in_focus(&self, live: &LivePrd) -> bool {
+        live.prd.is_collection || self.focus.as_ref().is_none_or(|focus| focus.contains(&live.prd.number))
+    }
+
+    /// A task's place in the line.
     pub(super) fn rank(&self, task: &Task) -> i64 {
-        /// A thousand steps: an absent priority waits a week behind the most urgent, not for ever.
-        const THOUSANDTHS_MAX: i64 = 1_000_000;
         let TaskState::Ready { since, .. } = task.state else { return i64::MAX };
-        let level = task.priority.thousandths().clamp(-THOUSANDTHS_MAX, THOUSANDTHS_MAX);
-        let step = i64::try_from(self.limits.priority_step_ms).unwrap_or(i64::MAX / THOUSANDTHS_MAX);
-        since.0.saturating_add(level.saturating_mul(step) / 1_000)
+        task.priority.rank(since, self.limits.priority_step_ms)
     }
 }
 

@@ -234,6 +234,8 @@ impl Engine {
                     state: CandidateState::Waiting,
                     remerges: 0,
                     queued_at: at,
+                    priority: task.priority,
+                    flakes: 0,
                     feedback: None,
                     resume_at: None,
                 };

@@ -1,7 +1,5 @@
 //! The invariants of the live state, checked after each step of every simulated history.
 
-use std::collections::BTreeMap;
-
 use super::Engine;
 use super::apply::is_met;
 use crate::candidate::CandidateState;
@@ -108,23 +106,53 @@ impl Engine {
     }
 
     fn check_queues(&self) -> Result<(), Violation> {
-        let mut under_way: BTreeMap<_, u32> = BTreeMap::new();
         for candidate in self.candidates.values() {
             let target = (candidate.project, candidate.target.clone());
-            let queued = self
-                .queues
-                .get(&target)
-                .is_some_and(|queue| queue.contains(&(candidate.queued_at, candidate.id)));
+            let place = candidate.place(self.limits.priority_step_ms);
+            let queued = self.queues.get(&target).is_some_and(|queue| queue.contains(&place));
             if queued != (candidate.state == CandidateState::Waiting) {
                 return broken("the queue holds exactly the waiting", format!("candidate {}", candidate.id));
             }
-            if candidate.state.is_under_way() {
-                *under_way.entry(target).or_default() += 1;
+            let coupled = self.trains.get(&target).is_some_and(|train| train.contains(&candidate.id.task));
+            if coupled != candidate.state.is_under_way() {
+                return broken(
+                    "the train holds exactly those under way",
+                    format!("candidate {}", candidate.id),
+                );
             }
         }
-        match under_way.iter().find(|(_, count)| **count > 1) {
-            Some((target, _)) => broken("one candidate per target is under way", target.1.to_string()),
-            None => Ok(()),
+        self.trains.iter().try_for_each(|(target, train)| {
+            let cars: Vec<_> = train.iter().filter_map(|task| self.candidates.get(task)).collect();
+            if cars.len() != train.len() {
+                return broken("a train is made of candidates", target.1.to_string());
+            }
+            let merging = cars.iter().filter(|car| car.state == CandidateState::Merging).count();
+            if merging != 0 {
+                let ok = merging == cars.len();
+                return if ok {
+                    Ok(())
+                } else {
+                    broken("a train is merged as a whole", target.1.to_string())
+                };
+            }
+            self.check_chain(target)
+        })
+    }
+
+    /// Each car stands on the one before, and those that land are the first.
+    fn check_chain(&self, target: &super::Target) -> Result<(), Violation> {
+        let order = self.train_of(target);
+        let cars: Vec<_> = order.iter().filter_map(|id| self.candidates.get(&id.task)).collect();
+        let stands = |pair: &[&crate::candidate::Candidate]| {
+            pair[1].merged().map(|m| &m.onto) == pair[0].merged().map(|m| &m.commit)
+        };
+        let is_landing =
+            |car: &&crate::candidate::Candidate| matches!(car.state, CandidateState::Landing { .. });
+        let lands_first = cars.iter().skip_while(|car| is_landing(car)).all(|car| !is_landing(car));
+        if cars.windows(2).all(stands) && lands_first && order.len() == self.trains[target].len() {
+            Ok(())
+        } else {
+            broken("a train is a chain of merges that lands from its beginning", target.1.to_string())
         }
     }
 }

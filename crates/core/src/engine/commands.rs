@@ -9,7 +9,6 @@ use crate::candidate::{CandidateState, ReturnWhy};
 use crate::change::{Change, NoteKind};
 use crate::checkpoint::{Checkpoint, Resume};
 use crate::command::{AddTasks, Answer, Command, Done, FromCheckpoint, Place, Refusal, RefusalKind};
-use crate::effect::Effect;
 use crate::id::{BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
 use crate::row::{COLLECTION_KEY, Prd, PrdBranch, PrdContent, PrdState, Project};
 use crate::settings::Settings;
@@ -47,6 +46,11 @@ impl Engine {
                 self.slots = slots;
                 changed(format!("{slots} attempts at once"))
             }
+            Command::SetPrdsAtOnce { prds } => {
+                self.prds_at_once = prds.clamp(1, self.limits.prds_at_once_max);
+                changed(format!("{} PRDs at once", self.prds_at_once))
+            }
+            Command::Hold { prd } => self.hold(step, prd),
             Command::Stop { grace_ms, then } => Ok(self.stop_asked(step, grace_ms, then)),
         }
     }
@@ -146,6 +150,39 @@ impl Engine {
         self.ensure_branch(step, number);
         self.settle_prd(step, number);
         changed(format!("{key} is approved"))
+    }
+
+    /// What runs is ended with its own grace and nothing is spent; what waits to land still lands.
+    fn hold(&mut self, step: &mut Step, number: PrdNumber) -> Answer {
+        let mut prd = self.live_prd(number)?;
+        if prd.is_collection {
+            return Err(
+                conflict("the collection of single tasks is not stopped").hint("cancel its tasks instead")
+            );
+        }
+        if prd.state != PrdState::Active {
+            return Err(conflict(format!(
+                "{} is {}; only an active PRD is stopped",
+                prd.key,
+                prd.state.name()
+            )));
+        }
+        prd.state = PrdState::Draft;
+        prd.updated_at = self.now;
+        let key = prd.key.clone();
+        self.emit(step, Change::PrdMoved(Box::new(prd)));
+        self.note(step, NoteKind::PrdHeld, About::prd(number), "");
+        let tasks = self.tasks_of(number);
+        let running: Vec<_> = tasks.iter().filter(|task| self.attempts.contains_key(task)).copied().collect();
+        for task in &running {
+            self.stop_attempt(step, *task, StopWhy::EngineStops);
+        }
+        self.settle(step, tasks);
+        changed(match running.len() {
+            0 => format!("{key} is stopped; nothing of it ran"),
+            1 => format!("{key} is stopped; its attempt is being ended"),
+            n => format!("{key} is stopped; its {n} attempts are being ended"),
+        })
     }
 
     pub(super) fn tasks_of(&self, number: PrdNumber) -> Vec<TaskId> {
@@ -378,12 +415,10 @@ impl Engine {
             TaskState::Leased { .. } => self.stop_attempt(step, id, StopWhy::Cancelled),
             TaskState::Landing { .. } => {
                 let Some(candidate) = self.candidates.get(&id).cloned() else { return };
-                if matches!(candidate.state, CandidateState::Checking { .. }) {
-                    step.effects.push(Effect::StopCheck { candidate: candidate.id });
-                }
+                self.leave_train(step, candidate.id);
                 self.give_back(step, candidate.id, ReturnWhy::Cancelled, None, None);
                 self.cancel_now(step, id);
-                self.advance_queue(step, &(candidate.project, candidate.target));
+                self.close_up(step, &(candidate.project, candidate.target));
             }
             TaskState::Blocked | TaskState::Ready { .. } | TaskState::Parked { .. } => {
                 self.cancel_now(step, id)

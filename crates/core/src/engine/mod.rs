@@ -13,6 +13,7 @@ mod commands;
 mod dependencies;
 mod import;
 mod landing;
+mod queue;
 mod recover;
 mod refusals;
 mod sampling;
@@ -20,6 +21,7 @@ mod schedule;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod train;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,10 +58,10 @@ pub struct Engine {
     attempts: BTreeMap<TaskId, LiveAttempt>,
     /// The latest candidate of each task that is landing, or parked with a candidate worth keeping.
     candidates: BTreeMap<TaskId, Candidate>,
-    /// The merge queues: who waits, by target, in order of arrival.
-    queues: BTreeMap<Target, BTreeSet<(Time, AttemptId)>>,
-    /// The candidate of each target that is being merged, checked or landed.
-    under_way: BTreeMap<Target, AttemptId>,
+    /// The merge queues: who waits, by target, in order of urgency and age.
+    queues: BTreeMap<Target, BTreeSet<(i64, AttemptId)>>,
+    /// The train of each target: the tasks whose candidates are being merged, checked or landed together.
+    trains: BTreeMap<Target, BTreeSet<TaskId>>,
     /// Tasks that could start now, best first.
     ready: BTreeSet<(i64, TaskId)>,
     /// Tasks that could start later (backoff), soonest first.
@@ -71,6 +73,9 @@ pub struct Engine {
     finished: Vec<TaskId>,
     // From here on: not durable, set anew by whoever runs the engine.
     slots: u32,
+    prds_at_once: u32,
+    /// PRDs that are being worked on; the others wait for one of these to end or to have nothing to do.
+    at_work: BTreeSet<PrdNumber>,
     /// PRDs that may start work; `None`: all.
     focus: Option<BTreeSet<PrdNumber>>,
     stopping: Option<Stopping>,
@@ -79,6 +84,8 @@ pub struct Engine {
     pace: Pace,
     branches_asked: BTreeSet<PrdNumber>,
     branch_faults: BTreeMap<PrdNumber, String>,
+    /// The candidate of each target on whose merge checks were asked for.
+    checking: BTreeMap<Target, AttemptId>,
 }
 
 type Target = (ProjectId, BranchName);
@@ -147,9 +154,11 @@ pub enum Wants {
 impl Engine {
     /// An engine that holds nothing: for a new store.
     pub fn new(limits: Limits) -> Engine {
-        let slots = limits.slots;
+        let (slots, prds_at_once) = (limits.slots, limits.prds_at_once);
         Engine {
             limits,
+            prds_at_once,
+            at_work: BTreeSet::new(),
             now: Time::default(),
             projects: BTreeMap::new(),
             prds: BTreeMap::new(),
@@ -157,7 +166,7 @@ impl Engine {
             attempts: BTreeMap::new(),
             candidates: BTreeMap::new(),
             queues: BTreeMap::new(),
-            under_way: BTreeMap::new(),
+            trains: BTreeMap::new(),
             ready: BTreeSet::new(),
             waiting: BTreeSet::new(),
             last_task: 0,
@@ -171,6 +180,7 @@ impl Engine {
             pace: Pace::default(),
             branches_asked: BTreeSet::new(),
             branch_faults: BTreeMap::new(),
+            checking: BTreeMap::new(),
         }
     }
 
@@ -208,9 +218,11 @@ impl Engine {
             Event::AttemptCollected { attempt, collected } => {
                 self.on_collected(&mut step, attempt, collected)
             }
-            Event::Merged { candidate, result } => self.on_merged(&mut step, candidate, result),
-            Event::Checked { candidate, commit, result } => {
-                self.on_checked(&mut step, candidate, &commit, result)
+            Event::Merged { project, target, results } => {
+                self.on_merged(&mut step, &(project, target), results)
+            }
+            Event::Checked { candidate, commit, run, result } => {
+                self.on_checked(&mut step, candidate, (&commit, run), result)
             }
             Event::Landed { candidate, result } => self.on_landed(&mut step, candidate, result),
         }
@@ -238,6 +250,7 @@ impl Engine {
             Command::Approve { prd }
             | Command::Abandon { prd, .. }
             | Command::Complete { prd, .. }
+            | Command::Hold { prd }
             | Command::Land { prd, .. } => {
                 if self.prds.contains_key(prd) {
                     Wants::Nothing
@@ -249,6 +262,7 @@ impl Engine {
             | Command::Focus { .. }
             | Command::FocusAlso { .. }
             | Command::SetSlots { .. }
+            | Command::SetPrdsAtOnce { .. }
             | Command::Checkpoint { .. }
             | Command::Stop { .. } => Wants::Nothing,
         }
@@ -361,6 +375,8 @@ impl Engine {
     pub fn clone_settings(&self) -> EngineSettings {
         EngineSettings {
             slots: self.slots,
+            prds_at_once: self.prds_at_once,
+            at_work: self.at_work.clone(),
             focus: self.focus.clone(),
             stopping: self.stopping,
             pace: self.pace,
@@ -370,6 +386,8 @@ impl Engine {
     /// Takes what is not durable over from an engine that was thrown away.
     pub fn take_settings(&mut self, settings: EngineSettings) {
         self.slots = settings.slots;
+        self.prds_at_once = settings.prds_at_once;
+        self.at_work = settings.at_work;
         self.focus = settings.focus;
         self.stopping = settings.stopping;
         self.pace = settings.pace;
@@ -393,8 +411,8 @@ impl Engine {
     /// Nothing runs that is not to go on alone, and no ref is about to move: the engine may be left.
     pub fn is_quiet(&self) -> bool {
         (self.attempts.is_empty() || self.leaves_attempts())
-            && !self.under_way.values().any(|id| {
-                self.candidates.get(&id.task).is_some_and(|c| {
+            && !self.trains.values().flatten().any(|task| {
+                self.candidates.get(task).is_some_and(|c| {
                     use crate::candidate::CandidateState::*;
                     matches!(c.state, Merging | Landing { .. })
                 })
@@ -405,7 +423,7 @@ impl Engine {
     pub fn is_at_rest(&self) -> bool {
         let branch_pending = self.branches_asked.iter().any(|prd| !self.branch_faults.contains_key(prd));
         self.attempts.is_empty()
-            && self.under_way.is_empty()
+            && self.trains.is_empty()
             && self.queues.values().all(BTreeSet::is_empty)
             && (self.slots == 0 || self.ready.is_empty())
             && self.waiting.is_empty()
@@ -488,6 +506,8 @@ impl Engine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     slots: u32,
+    prds_at_once: u32,
+    at_work: BTreeSet<PrdNumber>,
     focus: Option<BTreeSet<PrdNumber>>,
     stopping: Option<Stopping>,
     pace: Pace,

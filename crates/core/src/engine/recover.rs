@@ -74,9 +74,7 @@ impl Engine {
         for task in self.attempts.keys().copied().collect::<Vec<_>>() {
             self.time_checkpoint(task);
         }
-        for id in self.under_way.values().copied().collect::<Vec<_>>() {
-            self.ask_for_candidate(&mut step, id);
-        }
+        self.ask_for_trains(&mut step);
         for target in self.queues.keys().cloned().collect::<Vec<_>>() {
             self.advance_queue(&mut step, &target);
         }

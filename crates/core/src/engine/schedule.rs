@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Engine, Step};
+use super::{Engine, LivePrd, Step};
 use crate::attempt::Attempt;
 use crate::change::{Change, NoteKind, TaskMoved};
 use crate::effect::Effect;
@@ -17,12 +17,46 @@ impl Engine {
     pub fn schedule(&mut self, now: Time) -> Step {
         self.now = self.now.max(now);
         let mut step = Step::default();
+        self.give_turns();
         self.wake_waiting();
         while !self.is_stopping() && self.shortage.is_none() && self.attempts.len() < self.slots as usize {
             let Some(&(_, task)) = self.ready.first() else { break };
             self.lease(&mut step, task);
         }
         step
+    }
+
+    /// Gives PRDs their turn: one that was begun before one that was not, then the older. A PRD keeps its place while
+    /// any of its tasks runs, lands or is ready.
+    fn give_turns(&mut self) {
+        let has_work = |live: &LivePrd| {
+            live.prd.state == PrdState::Active
+                && live.progress.running + live.progress.landing + live.progress.ready > 0
+        };
+        let prds = &self.prds;
+        self.at_work.retain(|number| prds.get(number).is_some_and(has_work));
+        let room = (self.prds_at_once as usize).saturating_sub(self.at_work.len());
+        if room == 0 {
+            return;
+        }
+        let may_begin = |live: &&LivePrd| {
+            has_work(live)
+                && !live.prd.is_collection
+                && self.is_in_focus(live)
+                && live.prd.branch.made().is_some()
+                && !self.at_work.contains(&live.prd.number)
+        };
+        let has_begun = |live: &LivePrd| {
+            let progress = &live.progress;
+            progress.done + progress.running + progress.landing + progress.parked > 0
+        };
+        let mut next: Vec<_> =
+            prds.values().filter(may_begin).map(|l| (!has_begun(l), l.prd.number)).collect();
+        next.sort_unstable();
+        for (_, number) in next.into_iter().take(room) {
+            self.at_work.insert(number);
+            self.relist_prd(number);
+        }
     }
 
     fn wake_waiting(&mut self) {

@@ -2,7 +2,6 @@
 
 use super::{Engine, Step, Stopping};
 use crate::attempt::StopWhy;
-use crate::candidate::CandidateState;
 use crate::command::{AtStop, Done};
 use crate::effect::Effect;
 
@@ -33,11 +32,8 @@ impl Engine {
     /// What a stop asks for at this moment. Called when it is asked for, when its time is over, and after a recovery.
     pub(super) fn stop(&mut self, step: &mut Step) {
         let Some(stopping) = self.stopping else { return };
-        for candidate in self.candidates.values() {
-            if matches!(candidate.state, CandidateState::Checking { .. }) {
-                step.effects.push(Effect::StopCheck { candidate: candidate.id });
-            }
-        }
+        let checked = self.checking.values().map(|id| Effect::StopCheck { candidate: *id });
+        step.effects.extend(checked);
         if stopping.until > self.now {
             return;
         }

@@ -136,6 +136,15 @@ impl Engine {
             why.reasons.push(format!("its last attempt ended badly; the next starts in {seconds} s"));
             why.next.push(format!("ropewalk retry {}   # to start now", task.id));
         }
+        let waits_its_turn = task.prd.and_then(|prd| self.prds.get(&prd)).is_some_and(|live| {
+            !live.prd.is_collection && self.is_in_focus(live) && !self.at_work.contains(&live.prd.number)
+        });
+        if waits_its_turn && self.at_work.len() >= self.prds_at_once as usize {
+            let others: Vec<_> =
+                self.at_work.iter().filter_map(|prd| Some(self.prds.get(prd)?.prd.key.to_string())).collect();
+            why.reasons.push(format!("its PRD waits for its turn behind {}", others.join(", ")));
+            why.next.push("ropewalk run --max-prds N   # more at once".into());
+        }
         if self.attempts.len() >= self.slots as usize {
             let ahead = self.ready.iter().take_while(|(_, id)| *id != task.id).count();
             why.reasons
@@ -170,7 +179,7 @@ impl Engine {
         let target = (candidate.project, candidate.target.clone());
         let ahead = self.queues.get(&target).map_or(0, |queue| {
             queue.iter().take_while(|(_, id)| *id != candidate.id).count()
-                + usize::from(self.under_way.contains_key(&target))
+                + self.trains.get(&target).map_or(0, |train| train.len())
         });
         why.reasons.push(match &candidate.state {
             CandidateState::Waiting => {

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use ropewalk_core::attempt::{Exit, ExitKind};
 use ropewalk_core::candidate::{CandidateState, MergedCommit, Source};
+use ropewalk_core::effect::Car;
 use ropewalk_core::event::{CheckResult, Event, LandResult, MergeResult};
-use ropewalk_core::id::{AttemptId, BranchName, ProjectId};
+use ropewalk_core::id::{AttemptId, BranchName, Oid, ProjectId};
 use ropewalk_core::port::Read;
 use ropewalk_core::prompt::landing_message;
-use ropewalk_core::time::Time;
+use ropewalk_core::settings::LandMethod;
 use ropewalk_host::durable::{create_private_folder, read_record};
-use ropewalk_host::git::{Landing, Merge, name_before_removal};
+use ropewalk_host::git::{self, Coupled, Landing, Repository, name_before_removal};
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
@@ -18,85 +19,106 @@ use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 use super::{Hand, Site, lock};
 
 impl Hand {
-    pub(super) fn merge(
-        &self,
-        id: AttemptId,
-        project: ProjectId,
-        target: &BranchName,
-        source: &Source,
-        date: Time,
-    ) -> Event {
-        let result = self
-            .try_merge(id, project, target, source, date)
-            .unwrap_or_else(|detail| MergeResult::Fault { detail });
-        Event::Merged { candidate: id, result }
+    /// Merges the cars one upon the other; nothing moves.
+    pub(super) fn merge(&self, project: ProjectId, target: BranchName, cars: &[Car]) -> Event {
+        let results = self.try_merge(project, &target, cars).unwrap_or_else(|detail| {
+            let fault = |car: &Car| (car.candidate, MergeResult::Fault { detail: detail.clone() });
+            cars.iter().map(fault).collect()
+        });
+        Event::Merged { project, target, results }
     }
 
     fn try_merge(
         &self,
-        id: AttemptId,
         project: ProjectId,
         target: &BranchName,
-        source: &Source,
-        date: Time,
-    ) -> Result<MergeResult, String> {
+        cars: &[Car],
+    ) -> Result<Vec<(AttemptId, MergeResult)>, String> {
         let repository = self.repository(project)?;
-        let case = self.case(id.task)?;
-        let head = match source {
+        let mut results: Vec<(AttemptId, Option<MergeResult>)> = Vec::new();
+        let mut loaded = Vec::new();
+        for car in cars {
+            let load = self.load(&repository, car);
+            results.push((car.candidate, load.as_ref().err().map(|detail| fault(detail))));
+            loaded.extend(load);
+        }
+        let gone = format!("the branch {target} is gone; make it again with `git branch {target} COMMIT`");
+        let text_max = self.site.limits.feedback_bytes_max;
+        let loads: Vec<_> = loaded.iter().map(Load::as_car).collect();
+        let train =
+            repository.train(target, &loads, text_max).map_err(|error| error.to_string())?.ok_or(gone)?;
+        let mut line = train.onto;
+        let mut coupled = train.cars.into_iter();
+        for (_, result) in results.iter_mut().filter(|(_, result)| result.is_none()) {
+            *result = Some(match coupled.next().ok_or("git merged fewer than it was given")? {
+                Coupled::Merged { onto, commit, tree } => {
+                    line = commit.clone();
+                    MergeResult::Merged(MergedCommit { onto, commit, tree })
+                }
+                Coupled::Contained => {
+                    let tree = repository.tree_of(&line).map_err(|error| error.to_string())?;
+                    MergeResult::Contained { commit: line.clone(), tree }
+                }
+                Coupled::Conflict { files, text } => MergeResult::Conflict { files, text },
+            });
+        }
+        Ok(results.into_iter().filter_map(|(id, result)| Some((id, result?))).collect())
+    }
+
+    /// The commit that a car stands for now, and what its own commit is to say.
+    fn load(&self, repository: &Repository, car: &Car) -> Result<Load, String> {
+        let case = self.case(car.candidate.task)?;
+        let head = match &car.source {
             Source::Commit(commit) => commit.clone(),
             Source::Branch(branch) => {
                 let tip = repository.branch_tip(branch).map_err(|error| error.to_string())?;
                 tip.ok_or_else(|| format!("the branch {branch} is gone"))?
             }
         };
-        let message = landing_message(&case.task, case.prd.as_ref(), id.number.0);
-        let text_max = self.site.limits.feedback_bytes_max;
-        let merge =
-            repository.merge(target, &head, &message, date.0, text_max).map_err(|error| error.to_string())?;
-        Ok(match merge {
-            Merge::Merged { onto, commit, tree } => MergeResult::Merged(MergedCommit { onto, commit, tree }),
-            Merge::Contained { onto } => {
-                let tree = repository.tree_of(&onto).map_err(|error| error.to_string())?;
-                MergeResult::Contained { commit: onto, tree }
-            }
-            Merge::Conflict { files, text } => MergeResult::Conflict { files, text },
-            Merge::NoTarget => MergeResult::Fault {
-                detail: format!(
-                    "the branch {target} is gone; make it again with `git branch {target} COMMIT`"
-                ),
-            },
-        })
+        let message = landing_message(&case.task, case.prd.as_ref(), car.candidate.number.0);
+        Ok(Load { head, message, at_ms: car.date.0, method: car.method })
     }
 
     /// Runs the checks in a clean worktree of exactly this commit, one after another, until one is red.
-    pub(super) fn check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Option<Event> {
-        let key = check_key(id, merged);
+    pub(super) fn check(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        merged: &MergedCommit,
+        run: u32,
+    ) -> Option<Event> {
+        let key = check_key(id, merged, run);
         if !lock(&self.site.checking).insert(key.clone()) {
             return None;
         }
-        let tried = self.try_check(id, project, merged);
+        let tried = self.try_check(id, project, merged, &key);
         lock(&self.site.checking).remove(&key);
         match tried {
             Ok(()) => None,
             Err(detail) => {
                 let commit = merged.commit.short().to_owned();
-                Some(Event::Checked { candidate: id, commit, result: CheckResult::Fault { detail } })
+                Some(Event::Checked { candidate: id, commit, run, result: CheckResult::Fault { detail } })
             }
         }
     }
 
-    fn try_check(&self, id: AttemptId, project: ProjectId, merged: &MergedCommit) -> Result<(), String> {
+    fn try_check(
+        &self,
+        id: AttemptId,
+        project: ProjectId,
+        merged: &MergedCommit,
+        key: &str,
+    ) -> Result<(), String> {
         let repository = self.repository(project)?;
         let case = self.case(id.task)?;
-        let key = check_key(id, merged);
-        let folder = self.site.attempt_folder(&key);
-        let worktree = self.site.worktree(&key);
+        let folder = self.site.attempt_folder(key);
+        let worktree = self.site.worktree(key);
         forget_stopped(&folder);
         create_private_folder(&folder).map_err(|error| error.to_string())?;
         let is_handed = worker_note(&folder).exists() || exit_record(&folder).exists();
         if !is_handed {
             repository
-                .add_check_worktree(&key, &worktree, &merged.commit)
+                .add_check_worktree(key, &worktree, &merged.commit)
                 .map_err(|error| error.to_string())?;
         }
         let mut given = case.named(id);
@@ -115,24 +137,24 @@ impl Hand {
             argv,
             dir: worktree,
             timeout_ms: case.settings.check_timeout_ms.unwrap_or(self.site.limits.check_timeout_ms),
-            ..self.site.supervised(key, &folder, &case.settings, env)
+            ..self.site.supervised(key.to_owned(), &folder, &case.settings, env)
         };
-        let key = assignment.key.clone();
         self.site.pool.run(assignment).map_err(|error| error.to_string())?;
         // Cancelled while it was prepared: nobody could stop it then.
-        if !self.is_check_wanted(&key, id) {
-            self.site.pool.stop(&key, true);
+        if !self.is_check_wanted(key, id) {
+            self.site.pool.stop(key, true);
         }
         Ok(())
     }
 
-    /// Whether the candidate is still being checked on the commit that the key names.
+    /// Whether the candidate is still being checked, on the commit and in the run that the key names.
     pub(super) fn is_check_wanted(&self, key: &str, id: AttemptId) -> bool {
         // A store that cannot be read says nothing: what runs goes on.
         let Ok(candidates) = self.reader.candidates(id.task) else { return true };
         candidates.iter().any(|row| {
             row.id == id
-                && matches!(&row.state, CandidateState::Checking { merged } if key.ends_with(merged.commit.short()))
+                && matches!(&row.state, CandidateState::Checking { merged, reds }
+                    if key == check_key(id, merged, reds + 1))
         })
     }
 
@@ -224,24 +246,43 @@ const CHECK_SCRIPT: &str = r#"for check in "$@"; do
   }
 done"#;
 
-/// A check's key holds the commit that it runs on: a candidate that is merged anew is checked anew.
-fn check_key(id: AttemptId, merged: &MergedCommit) -> String {
-    format!("check-{id}-{}", merged.commit.short())
+/// A check's key holds the commit that it runs on and counts the runs: what is merged anew is checked anew.
+fn check_key(id: AttemptId, merged: &MergedCommit, run: u32) -> String {
+    format!("check-{id}-{}-{run}", merged.commit.short())
 }
 
-/// The candidate that a check's key speaks of, and the beginning of the commit's id.
-fn parts_of(key: &str) -> Option<(AttemptId, &str)> {
-    let (candidate, commit) = key.strip_prefix("check-")?.rsplit_once('-')?;
-    Some((candidate.parse().ok()?, commit))
+/// The candidate that a check's key speaks of, the beginning of the commit's id, and the run.
+fn parts_of(key: &str) -> Option<(AttemptId, &str, u32)> {
+    let (rest, run) = key.strip_prefix("check-")?.rsplit_once('-')?;
+    let (candidate, commit) = rest.rsplit_once('-')?;
+    Some((candidate.parse().ok()?, commit, run.parse().ok()?))
+}
+
+/// A car with what git is to make of it.
+struct Load {
+    head: Oid,
+    message: String,
+    at_ms: i64,
+    method: LandMethod,
+}
+
+impl Load {
+    fn as_car(&self) -> git::Car<'_> {
+        git::Car { head: &self.head, message: &self.message, at_ms: self.at_ms, method: self.method }
+    }
+}
+
+fn fault(detail: &str) -> MergeResult {
+    MergeResult::Fault { detail: detail.to_owned() }
 }
 
 pub(super) fn candidate_of(key: &str) -> Option<AttemptId> {
-    parts_of(key).map(|(candidate, _)| candidate)
+    parts_of(key).map(|(candidate, ..)| candidate)
 }
 
 /// What the end of a check's process says of the candidate.
 pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
-    let (candidate, commit) = parts_of(key)?;
+    let (candidate, commit, run) = parts_of(key)?;
     let verdict = exit
         .tail
         .lines()
@@ -261,7 +302,7 @@ pub(super) fn check_ended(key: &str, exit: &Exit) -> Option<Event> {
             CheckResult::Lost { detail: exit.detail.clone() }
         }
     };
-    Some(Event::Checked { candidate, commit: commit.to_owned(), result })
+    Some(Event::Checked { candidate, commit: commit.to_owned(), run, result })
 }
 
 /// A check that we ended ourselves said nothing: its folder goes, and it is run anew. It holds a part of the

@@ -279,10 +279,8 @@ impl Hand {
                 self.release(attempt);
                 None
             }
-            Effect::Merge { candidate, project, target, source, date } => {
-                Some(self.merge(candidate, project, &target, &source, date))
-            }
-            Effect::Check { candidate, project, merged } => self.check(candidate, project, &merged),
+            Effect::Merge { project, target, cars } => Some(self.merge(project, target, &cars)),
+            Effect::Check { candidate, project, merged, run } => self.check(candidate, project, &merged, run),
             Effect::Land { candidate, project, target, merged, follow } => {
                 Some(self.land(candidate, project, &target, &merged, follow.as_ref()))
             }

@@ -13,7 +13,7 @@ use ropewalk_core::priority::Priority;
 use ropewalk_core::resource::{Bounds, Resource, Rung, Usage};
 use ropewalk_core::row::{Prd, PrdBranch, PrdContent, PrdState, Project, Story};
 use ropewalk_core::sample::{Machine, Pressure, Sample};
-use ropewalk_core::settings::{EnvValue, OnDependencyFailure, OnOutputFull, Settings};
+use ropewalk_core::settings::{EnvValue, LandMethod, OnDependencyFailure, OnOutputFull, Settings};
 use ropewalk_core::task::{CancelReason, DoneHow, ParkReason, Tally, Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
 
@@ -63,6 +63,8 @@ pub(super) fn settings() -> Settings {
         env: BTreeMap::from([("A".into(), EnvValue::Inherit), ("B".into(), EnvValue::Text(TEXT.into()))]),
         base: Some(branch("release/1.2")),
         auto_land: Some(false),
+        land_method: Some(LandMethod::Squash),
+        train_max: Some(12),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(true),
     }
@@ -233,6 +235,8 @@ pub(super) fn candidate(task: u64, number: u32) -> Candidate {
         state: CandidateState::Waiting,
         remerges: 2,
         queued_at: Time(6_000),
+        priority: Priority::from_thousandths(31_100),
+        flakes: 1,
         feedback: Some(TEXT.into()),
         resume_at: Some(oid('4')),
     }
@@ -355,7 +359,7 @@ pub(super) fn candidate_states() -> Vec<CandidateState> {
     let mut states = vec![
         CandidateState::Waiting,
         CandidateState::Merging,
-        CandidateState::Checking { merged: merged.clone() },
+        CandidateState::Checking { merged: merged.clone(), reds: 1 },
         CandidateState::Landing { merged },
         CandidateState::Landed { commit: oid('9'), at: Time(40) },
     ];

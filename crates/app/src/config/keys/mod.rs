@@ -51,6 +51,7 @@ pub(super) struct Flag {
 pub(super) struct Effective {
     pub(super) settings: Settings,
     pub(super) workers: Option<u32>,
+    pub(super) max_prds: Option<u32>,
     pub(super) engine: EngineSettings,
 }
 

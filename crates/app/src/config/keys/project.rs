@@ -9,7 +9,7 @@ use crate::config::value::{Kind, Value};
 /// the bound.
 const WORKERS_MAX: u64 = 500;
 
-pub(super) static KEYS: [Key; 6] = [
+pub(super) static KEYS: [Key; 9] = [
     Key {
         path: "workers",
         kind: Kind::Whole { min: 1, max: |_| WORKERS_MAX },
@@ -18,6 +18,15 @@ pub(super) static KEYS: [Key; 6] = [
         example: None,
         doc: "How many attempts run at once.",
         apply: |effective, value| effective.workers = value.whole(),
+    },
+    Key {
+        path: "max_prds",
+        kind: Kind::Whole { min: 1, max: |limits| u64::from(limits.prds_at_once_max) },
+        flag: Some(Flag { name: "--max-prds", texts: |flags| one(&flags.max_prds) }),
+        default: |limits| Some(Value::Whole(u64::from(limits.prds_at_once))),
+        example: None,
+        doc: "How many PRDs are worked on at once; the others wait for their turn.",
+        apply: |effective, value| effective.max_prds = value.whole(),
     },
     Key {
         path: "base",
@@ -49,6 +58,25 @@ pub(super) static KEYS: [Key; 6] = [
         doc: "What becomes of the dependents of a task that is parked or cancelled: they stay blocked, \
         are skipped, or run.",
         apply: |effective, value| effective.settings.on_dependency_failure = value.word(),
+    },
+    Key {
+        path: "land.method",
+        kind: Kind::Choice(&["merge", "squash", "rebase"]),
+        flag: None,
+        default: |_| Some(Value::Text("merge".to_owned())),
+        example: None,
+        doc: "How a PRD's branch lands on the base: all its commits and one that merges them, one commit with all its \
+        changes, or its commits made anew one by one.",
+        apply: |effective, value| effective.settings.land_method = value.word(),
+    },
+    Key {
+        path: "land.train_max",
+        kind: Kind::Whole { min: 1, max: |limits| u64::from(limits.train_max_max) },
+        flag: None,
+        default: |limits| Some(Value::Whole(u64::from(limits.train_max))),
+        example: None,
+        doc: "How many candidates are merged one upon the other, checked together and landed together; 1: each alone.",
+        apply: |effective, value| effective.settings.train_max = value.whole(),
     },
     Key {
         path: "agent.use",

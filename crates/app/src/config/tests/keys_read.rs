@@ -4,6 +4,7 @@ use ropewalk_core::command::AtStop;
 use ropewalk_core::disk::Floor;
 use ropewalk_core::resource::Bounds;
 use ropewalk_core::retention::Retention;
+use ropewalk_core::settings::LandMethod;
 
 use super::*;
 
@@ -29,6 +30,8 @@ fn without_any_layer_the_defaults_are_in_force() {
         env: BTreeMap::new(),
         base: None,
         auto_land: Some(false),
+        land_method: Some(LandMethod::Merge),
+        train_max: Some(8),
         on_dependency_failure: Some(OnDependencyFailure::Block),
         require_change: Some(true),
     };
@@ -60,9 +63,13 @@ fn every_key_is_read_from_a_file() {
     let config = project(
         r#"
         workers = 7
+        max_prds = 2
         base = "trunk/x"
         auto_land = true
         on_dependency_failure = "skip"
+        [land]
+        method = "rebase"
+        train_max = 1
         [agent]
         use = "shell"
         [agent.shell]
@@ -136,6 +143,8 @@ fn every_key_is_read_from_a_file() {
         ]),
         base: Some(BranchName::new("trunk/x").unwrap()),
         auto_land: Some(true),
+        land_method: Some(LandMethod::Rebase),
+        train_max: Some(1),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(false),
     };
@@ -161,9 +170,12 @@ fn every_key_is_read_from_its_variable() {
         &Flags::default(),
         &[
             ("ROPEWALK_WORKERS", "7"),
+            ("ROPEWALK_MAX_PRDS", "1000"),
             ("ROPEWALK_BASE", "trunk"),
             ("ROPEWALK_AUTO_LAND", "true"),
             ("ROPEWALK_ON_DEPENDENCY_FAILURE", "run"),
+            ("ROPEWALK_LAND_METHOD", "squash"),
+            ("ROPEWALK_LAND_TRAIN_MAX", "100"),
             ("ROPEWALK_AGENT_USE", "shell"),
             ("ROPEWALK_AGENT_SHELL_COMMAND", "./a"),
             ("ROPEWALK_ATTEMPT_TIMEOUT_MAX", "1h"),
@@ -226,6 +238,7 @@ fn every_flag_reaches_its_key() {
         nice: Some("5".into()),
         attempts: Some("1".into()),
         workers: Some("500".into()),
+        max_prds: Some("6".into()),
         env: vec!["A=1".into(), "A=2".into()],
         secrets: vec!["S".into(), "R".into()],
         base: Some("dev".into()),
@@ -244,6 +257,7 @@ fn every_flag_reaches_its_key() {
         ("attempt.nice", "--nice", "5"),
         ("attempt.attempts_max", "--attempts", "1"),
         ("workers", "--workers", "500"),
+        ("max_prds", "--max-prds", "6"),
         ("attempt.env", "--env", r#"["A=2"]"#),
         ("attempt.secrets", "--secret", r#"["R", "S"]"#),
         ("base", "--base", r#""dev""#),

@@ -54,7 +54,11 @@ fn what_bears_an_older_number_meets_nothing() {
         Event::AttemptExited { attempt: attempt(1, 1), exit: exit(ExitKind::Success) },
         Event::AttemptStarted { attempt: attempt(1, 1), start: None, rung: None },
         Event::AttemptAlive { attempt: attempt(1, 1) },
-        Event::Merged { candidate: attempt(1, 1), result: MergeResult::Merged(merged('b')) },
+        Event::Merged {
+            project: ProjectId(1),
+            target: branch("feature/PRD-001"),
+            results: vec![(attempt(1, 1), MergeResult::Merged(merged('b')))],
+        },
         Event::Landed { candidate: attempt(1, 1), result: LandResult::Landed },
     ] {
         assert_eq!(bench.feed(event), Step::default());

@@ -35,13 +35,14 @@ fn the_tenth_conflict_parks() {
 fn a_red_check_counts_as_a_failure_and_goes_on_at_once_from_the_merged_commit() {
     let mut bench = Bench::of_with(&[&[]], checked()).0;
     bench.ends(attempt(1, 1), ExitKind::Success);
-    let check = Effect::Check { candidate: attempt(1, 1), project: ProjectId(1), merged: merged('b') };
-    assert_eq!(bench.merges(attempt(1, 1), MergeResult::Merged(merged('b'))), [check]);
-    let red = CheckResult::Failed { text: "test FAILED".into() };
+    assert_eq!(bench.merges(attempt(1, 1), MergeResult::Merged(merged('b'))), [check(1, 1, merged('b'), 1)]);
+    // It may be flaky: it is looked at once more before anybody is blamed.
+    assert_eq!(bench.checks(attempt(1, 1), red()), [check(1, 1, merged('b'), 2)]);
     let step = bench.feed(Event::Checked {
         candidate: attempt(1, 1),
         commit: merged('b').commit.to_string(),
-        result: red,
+        run: 2,
+        result: red(),
     });
     assert_eq!(step.effects, [start(1, 2)]);
     assert_eq!(bench.task(1).tally.failures, 1);
@@ -66,7 +67,8 @@ fn a_target_that_moved_is_merged_anew_before_the_others() {
     let mut bench = Bench::of(&[&[], &[]]);
     bench.bring_to_landing(attempt(1, 1));
     bench.after_ms(5).ends(attempt(2, 1), ExitKind::Success);
-    assert_eq!(bench.lands(attempt(1, 1), LandResult::TargetMoved), [merge(1, 1, Time(0))]);
+    let anew = merge_all(&[(1, 1, Time(0)), (2, 1, Time(5))]);
+    assert_eq!(bench.lands(attempt(1, 1), LandResult::TargetMoved), [anew]);
     assert_eq!(bench.state(1), "landing");
 }
 
@@ -107,11 +109,14 @@ fn what_the_target_holds_already_has_landed() {
 
 fn land_prd(task: u64, at: Time) -> Effect {
     Effect::Merge {
-        candidate: attempt(task, 1),
         project: ProjectId(1),
         target: branch("main"),
-        source: Source::Branch(branch("feature/PRD-001")),
-        date: at,
+        cars: vec![crate::effect::Car {
+            candidate: attempt(task, 1),
+            source: Source::Branch(branch("feature/PRD-001")),
+            date: at,
+            method: crate::settings::LandMethod::Merge,
+        }],
     }
 }
 
@@ -178,10 +183,10 @@ fn a_verdict_on_another_commit_is_another_trees() {
     bench.ends(attempt(1, 1), ExitKind::Success);
     bench.merges(attempt(1, 1), MergeResult::Merged(merged('b')));
     for commit in [oid('c').short().to_owned(), String::new()] {
-        let stale = Event::Checked { candidate: attempt(1, 1), commit, result: CheckResult::Passed };
+        let stale = Event::Checked { candidate: attempt(1, 1), commit, run: 1, result: CheckResult::Passed };
         assert_eq!(bench.feed(stale), Step::default());
     }
     let commit = oid('b').short().to_owned();
-    let own = Event::Checked { candidate: attempt(1, 1), commit, result: CheckResult::Passed };
+    let own = Event::Checked { candidate: attempt(1, 1), commit, run: 1, result: CheckResult::Passed };
     assert!(matches!(bench.feed(own).effects.as_slice(), [Effect::Land { .. }]));
 }

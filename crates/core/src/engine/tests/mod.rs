@@ -9,6 +9,7 @@ mod imports;
 mod landing;
 mod recovery;
 mod stops;
+mod trains;
 
 use super::{Engine, Known, Step};
 use crate::attempt::{Collected, Exit, ExitKind};
@@ -212,15 +213,22 @@ impl Bench {
     }
 
     fn merges(&mut self, id: AttemptId, result: MergeResult) -> Vec<Effect> {
-        self.feed(Event::Merged { candidate: id, result }).effects
+        self.merges_all(vec![(id, result)])
+    }
+
+    /// The train's merges, in their order.
+    fn merges_all(&mut self, results: Vec<(AttemptId, MergeResult)>) -> Vec<Effect> {
+        let target = self.engine.candidates.get(&results[0].0.task).map(|c| c.target.clone());
+        let target = target.unwrap_or_else(|| branch("feature/PRD-001"));
+        self.feed(Event::Merged { project: ProjectId(1), target, results }).effects
     }
 
     fn checks(&mut self, id: AttemptId, result: CheckResult) -> Vec<Effect> {
-        let commit = match self.engine.candidates.get(&id.task).map(|candidate| &candidate.state) {
-            Some(CandidateState::Checking { merged }) => merged.commit.to_string(),
-            _ => String::new(),
+        let (commit, run) = match self.engine.candidates.get(&id.task).map(|candidate| &candidate.state) {
+            Some(CandidateState::Checking { merged, reds }) => (merged.commit.to_string(), reds + 1),
+            _ => (String::new(), 1),
         };
-        self.feed(Event::Checked { candidate: id, commit, result }).effects
+        self.feed(Event::Checked { candidate: id, commit, run, result }).effects
     }
 
     fn lands(&mut self, id: AttemptId, result: LandResult) -> Vec<Effect> {
@@ -269,13 +277,27 @@ fn start(task: u64, number: u32) -> Effect {
 }
 
 fn merge(task: u64, number: u32, at: Time) -> Effect {
-    Effect::Merge {
+    merge_all(&[(task, number, at)])
+}
+
+/// A train of attempts' commits.
+fn merge_all(cars: &[(u64, u32, Time)]) -> Effect {
+    let car = |&(task, number, date): &(u64, u32, Time)| crate::effect::Car {
         candidate: attempt(task, number),
-        project: ProjectId(1),
-        target: branch("feature/PRD-001"),
         source: crate::candidate::Source::Commit(oid('a')),
-        date: at,
-    }
+        date,
+        method: crate::settings::LandMethod::Merge,
+    };
+    let cars = cars.iter().map(car).collect();
+    Effect::Merge { project: ProjectId(1), target: branch("feature/PRD-001"), cars }
+}
+
+fn check(task: u64, number: u32, merged: MergedCommit, run: u32) -> Effect {
+    Effect::Check { candidate: attempt(task, number), project: ProjectId(1), merged, run }
+}
+
+fn red() -> CheckResult {
+    CheckResult::Failed { text: "test FAILED".into() }
 }
 
 fn land(task: u64, number: u32, digit: char) -> Effect {

@@ -46,7 +46,7 @@ fn every_effect_that_was_on_its_way_is_asked_for_again() {
     bench.collected(one);
     assert_eq!(recovered(&bench), [sweep(&[two]), start(2, 1), merge(1, 1, Time(0))]);
     bench.merges(one, MergeResult::Merged(merged('b')));
-    let check = Effect::Check { candidate: one, project: ProjectId(1), merged: merged('b') };
+    let check = Effect::Check { candidate: one, project: ProjectId(1), merged: merged('b'), run: 1 };
     assert_eq!(recovered(&bench), [sweep(&[two]), start(2, 1), check]);
     bench.checks(one, CheckResult::Passed);
     let is_landing = bench.engine.candidates().any(|c| is_landing_state(&c.state));
