@@ -61,6 +61,7 @@ Ctrl-C stops cleanly: what runs has a minute to end by itself, then it is ended 
     #[command(after_help = "\
 Examples:
   ropewalk stop
+  ropewalk stop PRD-001              # this PRD alone; `prd approve PRD-001` lets it go on
   ropewalk stop --leave --grace 0s   # agents go on alone; the next run takes them up")]
     Stop(Stop),
     /// Put by what a running attempt has done so far.
@@ -89,6 +90,23 @@ Examples:
   ropewalk retry 7 --from checkpoint   # on what its latest checkpoint holds
   ropewalk retry 7 --from 2.1")]
     Retry(Retry),
+    /// What waits to land, what came back, what has landed.
+    #[command(subcommand)]
+    Merge(Merge),
+    /// What an attempt changed.
+    #[command(after_help = "\
+Examples:
+  ropewalk diff PRD-001/US-003
+  ropewalk diff 7 --attempt 2 --stat")]
+    Diff(Diff),
+    /// Say whether work that waits for you may land.
+    #[command(after_help = "\
+Examples:
+  ropewalk review 7 --approve
+  ropewalk review 7 --reject \"the error text names no file\"   # the next attempt is told
+
+Work waits where the project's settings say so: [land] review = true.")]
+    Review(Review),
     /// What this machine offers: what is there, what is weak, what is missing, and what to do about it.
     #[command(after_help = "\
 Example:
@@ -229,6 +247,43 @@ pub(crate) struct Status {
     /// The machine: processor, memory, load, pressure, and how attempts have gone.
     #[arg(long)]
     pub(crate) system: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Merge {
+    /// The merge queues of all targets, and what became of the latest candidates.
+    #[command(after_help = "Example:\n  ropewalk merge list")]
+    List,
+    /// One task's latest candidate: its merge, how its checks went, why it came back.
+    #[command(after_help = "Example:\n  ropewalk merge show PRD-001/US-003")]
+    Show(Name),
+    /// Put a candidate that is parked back into the queue.
+    #[command(after_help = "Example:\n  ropewalk merge retry 7")]
+    Retry(Name),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// This attempt instead of the latest.
+    #[arg(long, value_name = "N")]
+    pub(crate) attempt: Option<u32>,
+    /// Names of files and counts of lines only.
+    #[arg(long)]
+    pub(crate) stat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Review {
+    #[command(flatten)]
+    pub(crate) name: Name,
+    /// It may land.
+    #[arg(long, conflicts_with = "reject")]
+    pub(crate) approve: bool,
+    /// Another attempt goes on from it, and is told this.
+    #[arg(long, value_name = "COMMENT")]
+    pub(crate) reject: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -422,7 +477,7 @@ pub(crate) struct Logs {
     pub(crate) attempt: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Name {
     /// A task's number, or a story as PRD/STORY.
     #[arg(value_name = "ID")]

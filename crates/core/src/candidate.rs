@@ -165,6 +165,8 @@ pub enum ReturnWhy {
     TargetKeepsMoving,
     Cancelled,
     GitFault,
+    /// A person looks at it first.
+    Review,
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ pub enum NoteKind {
     CheckFlaky,
     TargetMoved,
     Landed,
+    Rejected,
     Refused,
 }
 
@@ -122,6 +123,7 @@ impl NoteKind {
             NoteKind::CheckFlaky => "check flaky",
             NoteKind::TargetMoved => "target moved",
             NoteKind::Landed => "landed",
+            NoteKind::Rejected => "rejected",
             NoteKind::Refused => "refused",
         }
     }

@@ -67,6 +67,11 @@ pub enum Command {
     SetPrdsAtOnce {
         prds: u32,
     },
+    /// What a person says of work that waits for it.
+    Review {
+        task: TaskId,
+        verdict: Verdict,
+    },
     /// End what runs of a PRD and start nothing more of it: it goes back to being a draft.
     Hold {
         prd: PrdNumber,
@@ -87,6 +92,16 @@ pub enum AtStop {
     End,
     /// Their workers go on alone, and the next engine takes them up.
     Leave,
+}
+
+/// What a person says of an attempt's work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may land.
+    Approve,
+    /// Another attempt goes on from it, and is told this.
+    Reject { comment: String },
 }
 
 /// Which checkpoint a retry goes on from.

@@ -19,6 +19,7 @@ pub mod event;
 pub mod graph;
 pub mod id;
 pub mod limits;
+pub mod merges;
 pub mod plan;
 pub mod port;
 pub mod prd;

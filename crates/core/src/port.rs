@@ -41,6 +41,8 @@ pub trait Read {
     fn samples(&self, since: Time, limit: usize) -> Result<Vec<Sample>, StoreError>;
     /// A task's candidates by number.
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError>;
+    /// Candidates in a state of that name, those of the latest tasks first.
+    fn candidates_in(&self, state: &'static str, limit: usize) -> Result<Vec<Candidate>, StoreError>;
     /// The latest notes that pass the filter, oldest first, each with its sequence number (from 1, no gaps).
     fn notes(&self, filter: &NoteFilter) -> Result<Vec<(u64, Note)>, StoreError>;
     /// Everything that the engine needs in order to go on.

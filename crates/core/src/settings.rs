@@ -114,6 +114,9 @@ pub struct Settings {
     /// How a PRD's branch lands on the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub land_method: Option<LandMethod>,
+    /// Whether a person looks at each attempt's work before it lands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<bool>,
     /// How many candidates are merged, checked and landed together, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_max: Option<u32>,
@@ -149,6 +152,7 @@ impl Settings {
             base: self.base.clone().or_else(|| below.base.clone()),
             auto_land: self.auto_land.or(below.auto_land),
             land_method: self.land_method.or(below.land_method),
+            review: self.review.or(below.review),
             train_max: self.train_max.or(below.train_max),
             on_dependency_failure: self.on_dependency_failure.or(below.on_dependency_failure),
             require_change: self.require_change.or(below.require_change),

@@ -126,6 +126,8 @@ pub enum ParkReason {
     BaseCheckFailed { detail: String },
     /// Git refused for a reason of its own.
     Git { detail: String },
+    /// The project wants a person to look at the work before it lands.
+    Review,
 }
 
 impl ParkReason {
@@ -138,7 +140,8 @@ impl ParkReason {
             | ParkReason::CheckSetUp { .. }
             | ParkReason::BaseConflict { .. }
             | ParkReason::BaseCheckFailed { .. }
-            | ParkReason::Git { .. } => true,
+            | ParkReason::Git { .. }
+            | ParkReason::Review => true,
             ParkReason::TooManyFailures { .. }
             | ParkReason::TooManyConflicts { .. }
             | ParkReason::SameFault { .. }
@@ -174,6 +177,7 @@ impl ParkReason {
                 format!("the checks are red on the PRD's branch merged into its base: {detail}")
             }
             ParkReason::Git { detail } => format!("git refused: {detail}"),
+            ParkReason::Review => "its work waits for your review".to_owned(),
         }
     }
 }

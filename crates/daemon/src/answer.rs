@@ -1,5 +1,8 @@
 //! Turns requests into commands and views. Resolves names; has no rules of its own.
 
+mod merges;
+
+use std::path::Path;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ pub(crate) trait Desk {
     fn wait(&mut self, seen: u64, timeout: Duration) -> bool;
     fn why(&mut self, task: TaskId) -> Result<Option<Why>, Refusal>;
     fn reader(&self) -> &SqliteReader;
+    /// The state folder.
+    fn home(&self) -> &Path;
     /// Plans of states that were asked for before.
     fn plans(&mut self) -> MutexGuard<'_, PlanCache>;
 }
@@ -66,6 +71,10 @@ impl Desk for DoorDesk {
 
     fn reader(&self) -> &SqliteReader {
         &self.reader
+    }
+
+    fn home(&self) -> &Path {
+        self.door.home()
     }
 
     fn plans(&mut self) -> MutexGuard<'_, PlanCache> {
@@ -106,6 +115,19 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
         Request::Hold { prd } => {
             let prd = scope.prd(desk, &prd)?.number;
             done(desk.command(Command::Hold { prd }))
+        }
+        Request::Review { task, verdict } => {
+            let task = scope.task(desk, &task)?.id;
+            done(desk.command(Command::Review { task, verdict }))
+        }
+        Request::Merges => merges::all(desk.reader()),
+        Request::Merge { task } => {
+            let task = scope.task(desk, &task)?;
+            merges::one(desk.reader(), &task)
+        }
+        Request::Diff { task, attempt, stat } => {
+            let task = scope.task(desk, &task)?;
+            merges::diff(desk, &task, attempt, stat)
         }
         Request::PrdsAtOnce { prds } => done(desk.command(Command::SetPrdsAtOnce { prds })),
         Request::Abandon { prd, reason } => {

@@ -1,8 +1,9 @@
 //! What front ends may ask and what they get: the wire's shapes. Rules are the engine's; names are resolved in
 //! `answer`.
 
-use ropewalk_core::command::{AtStop, Done, FromCheckpoint, Refusal};
+use ropewalk_core::command::{AtStop, Done, FromCheckpoint, Refusal, Verdict};
 use ropewalk_core::id::BranchName;
+use ropewalk_core::merges::{MergeLine, MergesView};
 use ropewalk_core::sample::Sample;
 use ropewalk_core::settings::Settings;
 use ropewalk_core::time::Time;
@@ -45,6 +46,11 @@ pub enum Request {
     },
     PrdsAtOnce {
         prds: u32,
+    },
+    /// What a person says of work that waits for it.
+    Review {
+        task: String,
+        verdict: Verdict,
     },
     /// Lands a PRD's branch on its base.
     Land {
@@ -119,6 +125,18 @@ pub enum Request {
     Task {
         task: String,
     },
+    /// The merge queues, and what became of the latest candidates.
+    Merges,
+    /// The latest candidate of a task.
+    Merge {
+        task: String,
+    },
+    /// What an attempt changed; nothing: the latest.
+    Diff {
+        task: String,
+        attempt: Option<u32>,
+        stat: bool,
+    },
     /// The history after a sequence number.
     Notes {
         after: u64,
@@ -138,6 +156,9 @@ impl Request {
             | Request::Export { .. }
             | Request::Tasks { .. }
             | Request::Task { .. }
+            | Request::Merges
+            | Request::Merge { .. }
+            | Request::Diff { .. }
             | Request::Notes { .. } => true,
             // Whoever looks at the board follows this engine, and wants to know of its end.
             Request::Board
@@ -150,6 +171,7 @@ impl Request {
             | Request::Complete { .. }
             | Request::Hold { .. }
             | Request::PrdsAtOnce { .. }
+            | Request::Review { .. }
             | Request::Land { .. }
             | Request::AddTasks(_)
             | Request::AddDependency { .. }
@@ -199,6 +221,8 @@ pub enum Response {
     Tasks(Vec<TaskLine>),
     Task(Box<TaskView>),
     Notes(Vec<NoteLine>),
+    Merges(Box<MergesView>),
+    Merge(Box<MergeLine>),
     Samples(Vec<Sample>),
     Refused(Refusal),
     /// The imported document is not accepted: each fault with its place, already in words.

@@ -201,6 +201,7 @@ pub struct Alone {
     reader: SqliteReader,
     store: SqliteStore,
     plans: Mutex<PlanCache>,
+    home: PathBuf,
     _lock: EngineLock,
 }
 
@@ -208,7 +209,7 @@ impl Alone {
     fn open(home: &Path, lock: EngineLock) -> Result<Alone, SessionError> {
         let store = SqliteStore::open(&database(home))?;
         let reader = store.reader()?;
-        Ok(Alone { live: None, reader, store, plans: Mutex::default(), _lock: lock })
+        Ok(Alone { live: None, reader, store, plans: Mutex::default(), home: home.to_owned(), _lock: lock })
     }
 
     fn live(&mut self) -> Result<(&mut Engine, &mut SqliteStore, Time), Refusal> {
@@ -286,6 +287,10 @@ impl Desk for Alone {
 
     fn reader(&self) -> &SqliteReader {
         &self.reader
+    }
+
+    fn home(&self) -> &Path {
+        &self.home
     }
 
     fn plans(&mut self) -> MutexGuard<'_, PlanCache> {

@@ -474,6 +474,12 @@ impl Read for SimStore {
         Ok(self.rows().samples.range(since..).take(limit).map(|(_, row)| *row).collect())
     }
 
+    fn candidates_in(&self, state: &'static str, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+        let rows = self.rows();
+        let found = rows.candidates.values().rev().filter(|row| row.state.name() == state);
+        Ok(found.take(limit).cloned().collect())
+    }
+
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {
         Ok(self.rows().candidates.range(of_task(task)).map(|(_, row)| row.clone()).collect())
     }

@@ -97,7 +97,7 @@ fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
 fn a_newer_database_is_refused() {
     let newer = "pragma user_version = 99; insert into migration values (99, 'later', 'x')";
     refused(&changed(newer), "newer Ropewalk");
-    refused(&changed("insert into migration values (3, 'later', 'x')"), "newer Ropewalk");
+    refused(&changed("insert into migration values (4, 'later', 'x')"), "newer Ropewalk");
     refused(&crashed(newer), "newer Ropewalk");
 }
 

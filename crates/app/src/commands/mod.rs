@@ -8,6 +8,7 @@ mod doctor;
 mod generate;
 mod init;
 mod logs;
+mod merge;
 mod prd;
 mod run;
 mod status;
@@ -36,6 +37,9 @@ pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Command::Why(name) => task::why(&name.id, out),
         Command::Cancel(names) => task::cancel(&names.ids, out),
         Command::Retry(retry) => task::retry(retry, out),
+        Command::Merge(command) => merge::merge(command, out),
+        Command::Diff(diff) => merge::diff(diff, out),
+        Command::Review(review) => merge::review(review, out),
         Command::Doctor => doctor::doctor(out),
         Command::Bench(command) => bench::bench(command, out),
         Command::Config(config) => config::config(config, out),

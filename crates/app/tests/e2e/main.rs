@@ -19,3 +19,4 @@ mod samples;
 mod secrets;
 mod support;
 mod torture;
+mod trains;

@@ -2,7 +2,7 @@
 
 use super::{Engine, Step};
 use crate::attempt::{Attempt, AttemptState, Collected, Exit, ExitKind, Fault, Outcome, StopWhy, verdict};
-use crate::candidate::{Candidate, CandidateState, Source};
+use crate::candidate::{Candidate, CandidateState, ReturnWhy, Source};
 use crate::change::{Change, NoteKind};
 use crate::checkpoint::Resume;
 use crate::effect::Effect;
@@ -11,7 +11,7 @@ use crate::limits::shorten;
 use crate::resource::Rung;
 use crate::retry::{backoff_ms, is_enough, policy, wait_ms};
 use crate::row::PrdState;
-use crate::task::{CancelReason, DoneHow, ParkReason, TaskKind, TaskState};
+use crate::task::{CancelReason, DoneHow, ParkReason, Tally, TaskKind, TaskState};
 use crate::time::Time;
 
 impl Engine {
@@ -224,6 +224,7 @@ impl Engine {
         let Some(task) = self.tasks.get(&id.task).map(|live| live.task.clone()) else { return };
         let target =
             task.prd.and_then(|prd| self.prds.get(&prd)).and_then(|live| live.prd.branch.made().cloned());
+        let needs_review = self.settings_of(&task).review.unwrap_or(false);
         match (task.kind, task.project, target, head) {
             (TaskKind::Implement, Some(project), Some(target), Some(head)) => {
                 let candidate = Candidate {
@@ -239,6 +240,11 @@ impl Engine {
                     feedback: None,
                     resume_at: None,
                 };
+                if needs_review {
+                    let state = CandidateState::Returned { why: ReturnWhy::Review, at };
+                    self.emit(step, Change::CandidatePut(Box::new(Candidate { state, ..candidate })));
+                    return self.park_with(step, id.task, ParkReason::Review, Tally::end_row);
+                }
                 self.move_task(step, id.task, |moved| {
                     moved.state = TaskState::Landing { since: at };
                     moved.tally.end_row();

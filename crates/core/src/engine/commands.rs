@@ -5,11 +5,12 @@ use super::import::Naming;
 use super::refusals::{conflict, has_placeholders};
 use super::{About, Engine, Known, Step};
 use crate::attempt::StopWhy;
-use crate::candidate::{CandidateState, ReturnWhy};
+use crate::candidate::{CandidateState, ReturnWhy, Source};
 use crate::change::{Change, NoteKind};
 use crate::checkpoint::{Checkpoint, Resume};
-use crate::command::{AddTasks, Answer, Command, Done, FromCheckpoint, Place, Refusal, RefusalKind};
+use crate::command::{AddTasks, Answer, Command, Done, FromCheckpoint, Place, Refusal, RefusalKind, Verdict};
 use crate::id::{BranchName, PrdKey, PrdNumber, ProjectId, TaskId};
+use crate::limits::shorten;
 use crate::row::{COLLECTION_KEY, Prd, PrdBranch, PrdContent, PrdState, Project};
 use crate::settings::Settings;
 use crate::task::{CancelReason, ParkReason, Tally, Task, TaskKind, TaskState};
@@ -51,6 +52,7 @@ impl Engine {
                 changed(format!("{} PRDs at once", self.prds_at_once))
             }
             Command::Hold { prd } => self.hold(step, prd),
+            Command::Review { task, verdict } => self.review(step, task, verdict),
             Command::Stop { grace_ms, then } => Ok(self.stop_asked(step, grace_ms, then)),
         }
     }
@@ -493,6 +495,32 @@ impl Engine {
             self.ensure_branch(step, prd);
         }
         Ok(Done::Tasks { tasks: vec![id] })
+    }
+
+    fn review(&mut self, step: &mut Step, id: TaskId, verdict: Verdict) -> Answer {
+        let is_waiting =
+            |task: &Task| matches!(&task.state, TaskState::Parked { reason: ParkReason::Review, .. });
+        if !self.tasks.get(&id).is_some_and(|live| is_waiting(&live.task)) {
+            return Err(conflict(format!("no work of task {id} waits for a review")));
+        }
+        match verdict {
+            Verdict::Approve => self.retry_on(step, id, None),
+            Verdict::Reject { comment } => {
+                let Some(mut candidate) = self.candidates.get(&id).cloned() else {
+                    return Err(conflict(format!("task {id} has no work to review")));
+                };
+                candidate.feedback = Some(shorten(&comment, self.limits.feedback_bytes_max));
+                candidate.resume_at = match &candidate.source {
+                    Source::Commit(commit) => Some(commit.clone()),
+                    Source::Branch(_) => None,
+                };
+                self.emit(step, Change::CandidatePut(Box::new(candidate)));
+                let about = self.about(id);
+                self.note(step, NoteKind::Rejected, about, &comment);
+                self.open_again(step, id, None);
+                Ok(Done::Tasks { tasks: vec![id] })
+            }
+        }
     }
 
     fn open_again(&mut self, step: &mut Step, id: TaskId, resume: Option<Resume>) {

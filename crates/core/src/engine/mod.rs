@@ -264,6 +264,7 @@ impl Engine {
             | Command::SetSlots { .. }
             | Command::SetPrdsAtOnce { .. }
             | Command::Checkpoint { .. }
+            | Command::Review { .. }
             | Command::Stop { .. } => Wants::Nothing,
         }
     }

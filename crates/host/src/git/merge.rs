@@ -150,6 +150,22 @@ impl Repository {
         Ok(hunks_with_markers(&String::from_utf8_lossy(&said.stdout)))
     }
 
+    /// What changed between two commits, as a patch or as a list with counts; cut at `bytes_max`. No program that a
+    /// repository names (an external diff, a text converter) runs.
+    ///
+    /// # Errors
+    /// When git fails, such as for a commit that does not exist.
+    pub fn diff(&self, from: &Oid, to: &Oid, stat: bool, bytes_max: usize) -> Result<String, GitError> {
+        let call = self.on_objects("diff").args(["diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv"]);
+        let call = call.args(["--no-color", if stat { "--stat=120" } else { "-p" }]);
+        let said = call.args([from.as_str(), to.as_str()]).cut_at(bytes_max).run()?;
+        let mut text = String::from_utf8_lossy(&said.stdout).into_owned();
+        if said.stdout.len() >= bytes_max {
+            text += "\n[… cut …]\n";
+        }
+        Ok(text)
+    }
+
     /// Whether `a` is `b` or one of its ancestors.
     ///
     /// # Errors

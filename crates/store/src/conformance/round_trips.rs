@@ -183,6 +183,9 @@ pub(super) fn candidates_come_back_whole_in_every_state<S: Store>(open: Open<'_,
     ok(store.commit(&candidates.iter().rev().map(sample::put_candidate).collect::<Vec<_>>()));
     assert_eq!(ok(store.candidates(TaskId(1))), candidates);
     assert_eq!(ok(store.candidates(TaskId(2))), []);
+    let waiting: Vec<_> = candidates.iter().rev().filter(|c| c.state.name() == "waiting").cloned().collect();
+    assert_eq!(ok(store.candidates_in("waiting", 100)), waiting);
+    assert_eq!(ok(store.candidates_in("waiting", 0)), []);
     candidates[0] = sample::candidate(1, 1);
     ok(store.commit(&[sample::put_candidate(&candidates[0])]));
     assert_eq!(ok(store.candidates(TaskId(1))), candidates);

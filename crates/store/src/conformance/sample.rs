@@ -64,6 +64,7 @@ pub(super) fn settings() -> Settings {
         base: Some(branch("release/1.2")),
         auto_land: Some(false),
         land_method: Some(LandMethod::Squash),
+        review: Some(true),
         train_max: Some(12),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(true),

@@ -35,6 +35,15 @@ pub(crate) fn candidates(connection: &Connection, task: TaskId) -> Result<Vec<Ca
     all(connection, SQL, [signed(task.0)?], |row| from_json(row, 0))
 }
 
+pub(crate) fn candidates_in(
+    connection: &Connection,
+    state: &str,
+    limit: usize,
+) -> Result<Vec<Candidate>, Fault> {
+    const SQL: &str = "select body from candidate where state = $1 order by task desc, number desc limit $2";
+    all(connection, SQL, params![state, signed(limit as u64)?], |row| from_json(row, 0))
+}
+
 /// The latest attempt of each task that is leased, by task.
 pub(crate) fn of_leased(connection: &Connection) -> Result<Vec<Attempt>, Fault> {
     const SQL: &str = "select attempt.body from task join attempt on attempt.task = task.id

@@ -21,6 +21,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../migrations/0001_initial.sqlite.sql") },
     Migration { name: "workers", sql: include_str!("../../migrations/0002_workers.sqlite.sql") },
+    Migration { name: "trains", sql: include_str!("../../migrations/0003_trains.sqlite.sql") },
 ];
 
 /// The version that this program writes.

@@ -173,6 +173,10 @@ impl Read for SqliteStore {
         self.read()?.samples(since, limit)
     }
 
+    fn candidates_in(&self, state: &'static str, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+        self.read()?.candidates_in(state, limit)
+    }
+
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {
         self.read()?.candidates(task)
     }

@@ -103,6 +103,10 @@ impl Read for SqliteReader {
         self.read("list samples", |c| sample::list(c, since, limit))
     }
 
+    fn candidates_in(&self, state: &'static str, limit: usize) -> Result<Vec<Candidate>, StoreError> {
+        self.read("list candidates by state", |c| attempt::candidates_in(c, state, limit))
+    }
+
     fn candidates(&self, task: TaskId) -> Result<Vec<Candidate>, StoreError> {
         self.read("list candidates", |c| attempt::candidates(c, task))
     }

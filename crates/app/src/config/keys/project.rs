@@ -9,7 +9,7 @@ use crate::config::value::{Kind, Value};
 /// the bound.
 const WORKERS_MAX: u64 = 500;
 
-pub(super) static KEYS: [Key; 9] = [
+pub(super) static KEYS: [Key; 10] = [
     Key {
         path: "workers",
         kind: Kind::Whole { min: 1, max: |_| WORKERS_MAX },
@@ -68,6 +68,15 @@ pub(super) static KEYS: [Key; 9] = [
         doc: "How a PRD's branch lands on the base: all its commits and one that merges them, one commit with all its \
         changes, or its commits made anew one by one.",
         apply: |effective, value| effective.settings.land_method = value.word(),
+    },
+    Key {
+        path: "land.review",
+        kind: Kind::Switch,
+        flag: None,
+        default: |_| Some(Value::Switch(false)),
+        example: None,
+        doc: "Whether each attempt's work waits for `ropewalk review` before it lands.",
+        apply: |effective, value| effective.settings.review = value.switch(),
     },
     Key {
         path: "land.train_max",

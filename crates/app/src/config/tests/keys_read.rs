@@ -31,6 +31,7 @@ fn without_any_layer_the_defaults_are_in_force() {
         base: None,
         auto_land: Some(false),
         land_method: Some(LandMethod::Merge),
+        review: Some(false),
         train_max: Some(8),
         on_dependency_failure: Some(OnDependencyFailure::Block),
         require_change: Some(true),
@@ -69,6 +70,7 @@ fn every_key_is_read_from_a_file() {
         on_dependency_failure = "skip"
         [land]
         method = "rebase"
+        review = true
         train_max = 1
         [agent]
         use = "shell"
@@ -144,6 +146,7 @@ fn every_key_is_read_from_a_file() {
         base: Some(BranchName::new("trunk/x").unwrap()),
         auto_land: Some(true),
         land_method: Some(LandMethod::Rebase),
+        review: Some(true),
         train_max: Some(1),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(false),
@@ -176,6 +179,7 @@ fn every_key_is_read_from_its_variable() {
             ("ROPEWALK_ON_DEPENDENCY_FAILURE", "run"),
             ("ROPEWALK_LAND_METHOD", "squash"),
             ("ROPEWALK_LAND_TRAIN_MAX", "100"),
+            ("ROPEWALK_LAND_REVIEW", "true"),
             ("ROPEWALK_AGENT_USE", "shell"),
             ("ROPEWALK_AGENT_SHELL_COMMAND", "./a"),
             ("ROPEWALK_ATTEMPT_TIMEOUT_MAX", "1h"),

@@ -190,3 +190,36 @@ fn a_verdict_on_another_commit_is_another_trees() {
     let own = Event::Checked { candidate: attempt(1, 1), commit, run: 1, result: CheckResult::Passed };
     assert!(matches!(bench.feed(own).effects.as_slice(), [Effect::Land { .. }]));
 }
+
+fn reviewed() -> Settings {
+    Settings { review: Some(true), ..Settings::default() }
+}
+
+#[test]
+fn work_that_a_person_is_to_see_waits_for_it_and_lands_once_approved() {
+    let mut bench = Bench::of_with(&[&[]], reviewed()).0;
+    bench.ends(attempt(1, 1), ExitKind::Success);
+    let waits = matches!(bench.task(1).state, TaskState::Parked { reason: ParkReason::Review, .. });
+    assert!(waits);
+    let approve = Command::Review { task: TaskId(1), verdict: crate::command::Verdict::Approve };
+    assert_eq!(bench.command(approve.clone()).1, [merge(1, 1, Time(0))]);
+    assert!(bench.ask(approve).is_err(), "it waits no longer");
+}
+
+#[test]
+fn a_rejected_work_is_gone_on_from_with_the_persons_words() {
+    let mut bench = Bench::of_with(&[&[]], reviewed()).0;
+    bench.ends(attempt(1, 1), ExitKind::Success);
+    let verdict = crate::command::Verdict::Reject { comment: "no tests".into() };
+    let event = Event::Command {
+        reply_to: ReplyTo(1),
+        command: Box::new(Command::Review { task: TaskId(1), verdict }),
+    };
+    let step = bench.feed(event);
+    let is_told = |change: &crate::change::Change| {
+        matches!(change, crate::change::Change::CandidatePut(c)
+            if c.feedback.as_deref() == Some("no tests") && c.resume_at == Some(oid('a')))
+    };
+    assert!(step.changes.iter().any(is_told));
+    assert_eq!(step.effects, [start(1, 2)]);
+}

@@ -92,3 +92,31 @@ fn a_sample_counts_what_ended_since_the_last() {
     assert_eq!((first.running, first.queued, first.failed, first.mean_attempt_ms), (1, 1, 1, Some(4_000)));
     assert_eq!(sampled(&mut bench).mean_attempt_ms, None);
 }
+
+#[test]
+fn a_prd_that_is_stopped_ends_what_runs_and_goes_on_when_it_is_approved_again() {
+    let mut bench = Bench::of(&[&[], &[1]]);
+    let (answer, effects) = bench.command(Command::Hold { prd: PRD });
+    answer.expect("it is active");
+    assert_eq!(effects, [Effect::Stop { attempt: attempt(1, 1), at_once: false }]);
+    let effects = bench.ends(attempt(1, 1), ExitKind::Stopped);
+    assert!(!effects.contains(&start(1, 2)), "{effects:?}");
+    assert_eq!(bench.task(1).tally.failures, 0);
+    assert!(bench.ask(Command::Hold { prd: PRD }).is_err(), "it is stopped already");
+    assert_eq!(bench.command(Command::Approve { prd: PRD }).1, [start(1, 2)]);
+}
+
+#[test]
+fn prds_take_turns_and_the_next_begins_when_one_has_nothing_more_to_do() {
+    let mut bench = Bench::of(&[&[]]);
+    bench.ask(Command::SetPrdsAtOnce { prds: 1 }).expect("one");
+    let other = PrdDocument { key: PrdKey::new("PRD-002").ok(), ..document(&[&[]]) };
+    let command = Command::ImportPrd(Box::new(import(other)));
+    bench.ask(command).expect("accepted");
+    let planned = BranchResult::Planned { name: branch("feature/PRD-002"), at: oid('0') };
+    let _ = bench.feed(Event::Branch { prd: PrdNumber(2), result: planned });
+    let step = bench.feed(Event::Branch { prd: PrdNumber(2), result: BranchResult::Made });
+    assert_eq!(step.effects, [], "the first PRD has the only turn");
+    assert!(bench.why(2).contains("waits for its turn behind PRD-001"), "{}", bench.why(2));
+    assert_eq!(bench.succeeds(attempt(1, 1)), [start(2, 1)]);
+}

@@ -1,0 +1,2 @@
+-- The merge queue is asked for by state; ever more candidates have landed.
+create index candidate_by_state on candidate (state, task, number);
