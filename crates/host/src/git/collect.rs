@@ -78,6 +78,7 @@ impl Repository {
             let said = self.commit_tree(tree.as_str(), &[tip.as_str()], message, at_ms)?;
             self.oid("commit", &said.text())?
         };
+        self.keep(start, &head)?;
         let turn = self.take_turn()?;
         self.pin(&turn, "attempts", attempt, &head)?;
         Ok(Left::Commit { changed: tree != self.tree_of(start)?, head })

@@ -14,6 +14,7 @@ mod checkpoint;
 mod collect;
 mod create;
 mod discover;
+mod keep;
 mod land;
 mod merge;
 mod nested;

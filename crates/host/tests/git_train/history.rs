@@ -70,7 +70,9 @@ const NAMES: [&str; 17] = [
     "tab\t\\",
     "dir.x",
 ];
-const NEW_NAMES: [&str; 8] = ["n0", "d/n1", "d/n2", "d/e/n3", "f/n4", "dir.x/inner", "g/inner/most", "h/n5"];
+const NEW_NAMES: [&str; 8] =
+    ["n0", "d/n1", "d/n2", "d/e/n3", "f/n4", "dir.x/inner", "g/inner/most", "n0/inner"];
+/// As long as the longest train.
 const CARS: usize = 7;
 
 struct Writer<'a> {

@@ -14,7 +14,9 @@ use crate::oracle::{Ended, Oracle, git};
 
 const HISTORIES: u64 = 60;
 const AT_MS: i64 = 1_800_000_000_000;
-const LENGTHS: [usize; 4] = [7, 3, 2, 1];
+const LENGTH: usize = 7;
+/// Of the second train, in turn: its cars must end as those of the long one.
+const SHORTER: [usize; 3] = [1, 2, 3];
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -52,7 +54,8 @@ fn compare(seed: u64) -> Vec<Ended> {
     let expected: Vec<Ended> = heads.cars.iter().map(|(head, method)| oracle.couple(head, *method)).collect();
     let found = discover(&top).unwrap();
     let repository = Repository::open(&found.top, &found.common_dir, &dir.path().join("control")).unwrap();
-    for length in LENGTHS {
+    let shorter = SHORTER[usize::try_from(seed % 3).unwrap()];
+    for length in [shorter, LENGTH] {
         check(seed, &top, &repository, &heads, &expected[..length]);
     }
     git(&top, &["fsck", "--strict", "--no-dangling"]);
@@ -75,7 +78,7 @@ fn check(seed: u64, top: &Path, repository: &Repository, heads: &Heads, expected
             Coupled::Merged { onto, commit, tree } => {
                 assert_eq!(*onto, line, "seed {seed}, car {at}");
                 line = commit.clone();
-                if car.method != LandMethod::Rebase && cars.len() == LENGTHS[0] {
+                if car.method != LandMethod::Rebase && cars.len() == LENGTH {
                     assert_eq!(commit.as_str(), committed(top, tree, onto, car), "seed {seed}, car {at}");
                 }
                 Ended::Merged { tree: tree.to_string() }

@@ -64,7 +64,7 @@ impl Touched {
                 return false;
             }
         }
-        !(adds && self.deletes) && !(deletes && self.adds)
+        !(adds && self.deletes || deletes && self.adds)
     }
 }
 

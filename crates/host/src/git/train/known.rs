@@ -10,7 +10,6 @@ use super::apart::{Entry, How, PathChange, Touched};
 use super::stream::{Author, Content, NewCommit, is_plain_path};
 use crate::git::repository::Repository;
 use crate::git::run::GitError;
-use crate::git::snapshot::split_nul;
 
 /// Modes that `fast-import` takes; old histories hold others, which git rewrites when it merges.
 const MODES: [&str; 4] = ["100644", "100755", "120000", "160000"];
@@ -26,6 +25,9 @@ pub(super) struct Known {
     /// Of commits that are to be replayed.
     raw: HashMap<Oid, Vec<u8>>,
 }
+
+/// A commit, its parents, and what changed from its only parent.
+type OwnCommit = (Oid, Vec<Oid>, Vec<PathChange>);
 
 /// How a head is joined to the target's history.
 pub(super) enum Reach<'a> {
@@ -43,24 +45,30 @@ pub(super) enum Reach<'a> {
 impl Known {
     pub(super) fn look(repository: &Repository, onto: &Oid, cars: &[Car<'_>]) -> Result<Known, GitError> {
         let mut known = Known {
-            parents: repository.own_commits(onto, cars)?,
+            parents: HashMap::new(),
             changes: HashMap::new(),
             target: HashMap::new(),
             raw: HashMap::new(),
         };
+        for (commit, parents, changes) in repository.own_commits(onto, cars)? {
+            if let [parent] = parents.as_slice() {
+                known.changes.insert((parent.clone(), commit.clone()), changes);
+            }
+            known.parents.insert(commit, parents);
+        }
         let (mut pairs, mut replayed) = (Vec::new(), Vec::new());
         for car in cars {
             let Reach::Straight { base, commits } = known.reach(car.head) else { continue };
             pairs.extend([(base.clone(), car.head.clone()), (base.clone(), onto.clone())]);
             if car.method == LandMethod::Rebase {
-                let before = std::iter::once(base).chain(commits.iter().copied());
-                pairs
-                    .extend(before.zip(&commits).map(|(parent, commit)| (parent.clone(), (*commit).clone())));
                 replayed.extend(commits.into_iter().cloned());
             }
         }
         let mut seen = HashSet::new();
-        pairs.retain(|pair| seen.insert(pair.clone()));
+        pairs.retain(|pair| {
+            !known.changes.contains_key(pair) && pair.0 != pair.1 && seen.insert(pair.clone())
+        });
+        known.target.insert(onto.clone(), Touched::default());
         let told = repository.commit_changes(&pairs)?;
         for ((from, to), changes) in pairs.into_iter().zip(told) {
             if to == *onto {
@@ -151,18 +159,18 @@ fn is_writable(change: &PathChange) -> bool {
 }
 
 impl Repository {
-    /// The commits of the cars that `onto` does not have, with their parents.
-    fn own_commits(&self, onto: &Oid, cars: &[Car<'_>]) -> Result<HashMap<Oid, Vec<Oid>>, GitError> {
+    /// The commits of the cars that `onto` does not have, with their parents and what they changed.
+    fn own_commits(&self, onto: &Oid, cars: &[Car<'_>]) -> Result<Vec<OwnCommit>, GitError> {
         let mut names: String = cars.iter().map(|car| format!("{}\n", car.head)).collect();
         names += &format!("^{onto}\n");
-        let call = self.on_objects("rev-list").args(["rev-list", "--parents", "--stdin"]);
-        let text = call.stdin(names).run()?.text();
-        let commit = |line: &str| {
-            let mut ids = line.split(' ').map(|id| self.oid("rev-list", id));
-            let own = ids.next().unwrap_or_else(|| self.oid("rev-list", line))?;
-            Ok((own, ids.collect::<Result<_, _>>()?))
+        let call = self.on_objects("log").args(["log", "--stdin", "--no-show-signature", "--format=%H %P"]);
+        let said = call.args(RAW).stdin(names).run()?;
+        let commit = |(ids, changes): (String, _)| {
+            let mut ids = ids.split(' ').filter(|id| !id.is_empty()).map(|id| self.oid("log", id));
+            let own = ids.next().unwrap_or_else(|| self.oid("log", ""))?;
+            Ok((own, ids.collect::<Result<_, _>>()?, changes))
         };
-        text.lines().map(commit).collect()
+        self.parse_raw(&said.stdout)?.into_iter().map(commit).collect()
     }
 
     /// What changed from each first commit to its second.
@@ -176,7 +184,7 @@ impl Repository {
         let said = call.stdin(lines).run()?;
         let all = self.parse_raw(&said.stdout)?;
         if all.len() == pairs.len() {
-            return Ok(all);
+            return Ok(all.into_iter().map(|(_, changes)| changes).collect());
         }
         Err(GitError::new("diff-tree", self.top(), "it did not tell all changes"))
     }
@@ -187,18 +195,20 @@ impl Repository {
         let said = call.args([from.as_str(), to.as_str()]).run()?;
         // Two trees have no heading.
         let headed = [to.as_str().as_bytes(), b"\0", &said.stdout].concat();
-        Ok(self.parse_raw(&headed)?.pop().unwrap_or_default())
+        Ok(self.parse_raw(&headed)?.pop().unwrap_or_default().1)
     }
 
-    /// Reads `COMMIT NUL (:MODE MODE OID OID LETTER NUL PATH NUL)*`, again and again.
-    fn parse_raw(&self, said: &[u8]) -> Result<Vec<Vec<PathChange>>, GitError> {
+    /// Reads `HEADING NUL (:MODE MODE OID OID LETTER NUL PATH NUL)*`, again and again. Lines' ends may come before.
+    fn parse_raw(&self, said: &[u8]) -> Result<Vec<(String, Vec<PathChange>)>, GitError> {
         let strange = || GitError::new("diff-tree", self.top(), "it said something unknown");
-        let mut all: Vec<Vec<PathChange>> = Vec::new();
-        let mut parts = split_nul(said);
+        let mut all: Vec<(String, Vec<PathChange>)> = Vec::new();
+        let mut parts = said.split(|byte| *byte == 0);
         while let Some(part) = parts.next() {
-            let text = std::str::from_utf8(part).map_err(|_| strange())?;
+            let text = std::str::from_utf8(part).map_err(|_| strange())?.trim_start_matches('\n');
             let Some(facts) = text.strip_prefix(':') else {
-                all.push(Vec::new());
+                if !text.is_empty() {
+                    all.push((text.to_owned(), Vec::new()));
+                }
                 continue;
             };
             let facts: Vec<&str> = facts.split(' ').collect();
@@ -211,7 +221,7 @@ impl Repository {
                 ("000000", _) => How::Added(entry()?),
                 _ => How::Modified(entry()?),
             };
-            all.last_mut().ok_or_else(strange)?.push(PathChange { path: path.to_vec(), how });
+            all.last_mut().ok_or_else(strange)?.1.push(PathChange { path: path.to_vec(), how });
         }
         Ok(all)
     }

@@ -16,6 +16,11 @@ use crate::git::run::GitError;
 /// Beyond so many objects they stay in one pack with one fsync. Below, as for a train of four cars, they become loose
 /// like those of any commit: the user's own git tidies up by itself only when there are fifty packs.
 const LOOSE_OBJECTS_MAX: &str = "fastimport.unpackLimit=20";
+/// For the allocator of glibc: it gives back and takes again the 300 kB that each object's compression needs, which
+/// was a quarter of the time of a train of a hundred (measured: 18 ms of processor time, 13.5 ms without).
+const KEEP_MEMORY: [(&str, &str); 2] =
+    [("MALLOC_TRIM_THRESHOLD_", "100000000"), ("MALLOC_MMAP_THRESHOLD_", "4000000")];
+
 /// A commit to be written on the one before it.
 #[derive(Debug)]
 pub(super) struct NewCommit {
@@ -100,12 +105,15 @@ fn is_author(line: &[u8]) -> bool {
     opens && is_zone && is_number(seconds) && (1..=10).contains(&seconds.len())
 }
 
-/// Whether a path has no part that git keeps for itself on some system; to such, `fast-import` may say no.
+/// Whether a path has no part that some system takes for git's own folder; to such, `fast-import` may say no.
 pub(super) fn is_plain_path(path: &[u8]) -> bool {
+    let is_special = |part: &[u8], start: &[u8]| {
+        part.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+            && part.get(start.len()).is_none_or(|next| !next.is_ascii_alphabetic())
+    };
     path.split(|byte| *byte == b'/').all(|part| {
-        let is_special =
-            |start: &[u8]| part.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start));
-        !part.is_empty() && part != b"." && part != b".." && !is_special(b".git") && !is_special(b"git~")
+        let is_step = part.is_empty() || part == b"." || part == b"..";
+        !is_step && !is_special(part, b".git") && !is_special(part, b"git~")
     })
 }
 
@@ -203,7 +211,12 @@ impl Repository {
         // A folded name would put a file in another's place.
         let call =
             self.on_objects("fast-import").args(["-c", LOOSE_OBJECTS_MAX, "-c", "core.ignoreCase=false"]);
-        let said = call.args(["fast-import", "--quiet"]).stdin(text).run();
+        let said = KEEP_MEMORY
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value))
+            .args(["fast-import", "--quiet"])
+            .stdin(text)
+            .run();
         let said = said.inspect_err(|_| self.remove_reports())?.text();
         // git syncs what it wrote, not the folder that names it.
         let packs = self.common().join("objects/pack");
@@ -226,6 +239,56 @@ impl Repository {
             if entry.file_name().to_string_lossy().starts_with("fast_import_crash_") {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_author_is_kept_only_if_git_would_take_it_again() {
+        for (line, is_kept) in [
+            ("A <a@b> 1700000000 +0000", true),
+            ("A B <> 1 -0730", true),
+            ("<a> 0 +1359", true),
+            ("A<a> 0 +0000", false),
+            ("A <a> 0 +1400", false),
+            ("A <a> 12345678901 +0000", false),
+            ("A <a>> 0 +0000", false),
+            ("A <a> -5 +0000", false),
+            ("A <a>", false),
+            ("", false),
+        ] {
+            assert_eq!(is_author(line.as_bytes()), is_kept, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_read_as_far_as_it_is_kept() {
+        let raw = b"tree 1\nparent 2\nauthor A <a> 0 +0000\ncommitter C <c> 1 +0000\nencoding latin1\n\nauthor <x>\n\n\xe9";
+        let author = Author::parse(raw);
+        assert_eq!(author.line.as_deref(), Some(b"A <a> 0 +0000".as_slice()));
+        assert_eq!(author.encoding.as_deref(), Some(b"latin1".as_slice()));
+        assert_eq!(author.message, b"author <x>\n\n\xe9");
+        assert_eq!(Author::parse(b"tree 1").message, b"");
+    }
+
+    #[test]
+    fn paths_are_quoted_whole_and_those_like_git_s_own_are_seen() {
+        assert_eq!(quoted(b"a \"b\\\n\xc3"), "\"a \\\"b\\\\\\012\\303\"");
+        for (path, is_plain) in [
+            (".github/x", true),
+            ("a/.gitignore", true),
+            ("git", true),
+            ("a/.Git/x", false),
+            (".git ", false),
+            ("GIT~1/x", false),
+            ("a/../b", false),
+            ("a//b", false),
+        ] {
+            assert_eq!(is_plain_path(path.as_bytes()), is_plain, "{path}");
         }
     }
 }
