@@ -42,7 +42,7 @@ pub(crate) enum Missing {
 }
 
 impl Repository {
-    /// Removes the attempt's worktree, its administration and its branch. Commits and files that no ref of
+    /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and files that no ref of
     /// ours keeps are first kept at a rescue ref; ignored files are not. Returns the attempt's rescue ref, if it
     /// has one. Fine when parts or all of it are missing.
     ///
@@ -95,7 +95,10 @@ impl Repository {
             // Repeated after a crash, the answer is the same.
             None => self.pins("rescue", attempt)?.pop().map(|pinned| pinned.name),
         };
-        set_aside(path)?;
+        match missing {
+            Missing::IsWork => self.retire(&turn, path)?,
+            Missing::IsHalfMade => set_aside(path)?,
+        }
         self.remove_admin(&turn, path)?;
         if let (Some(branch), Some(tip)) = (&branch, &branch_tip)
             && self.checkouts_of(&branch.full_ref())?.is_empty()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ropewalk_core::id::Oid;
 use rustix::fs::{FlockOperation, flock};
 
 use super::run::{Call, GitError, Said};
@@ -97,6 +98,11 @@ impl Repository {
         &self.inner.control
     }
 
+    /// The settings that say how files on this file system map to blobs.
+    pub(crate) fn carried(&self) -> &[String] {
+        &self.inner.carried
+    }
+
     /// A call that reads or writes refs and worktrees of the user's repository.
     pub(crate) fn on_refs(&self, operation: &'static str) -> Call {
         let call = Call::new(operation, self.common()).about(self.top());
@@ -156,6 +162,14 @@ impl Repository {
     /// A commit's date.
     pub(crate) fn seconds(at_ms: i64) -> i64 {
         at_ms.div_euclid(1000).max(0)
+    }
+
+    /// The line of a reflog that begins at `commit`.
+    pub(crate) fn first_log_entry(&self, commit: &Oid) -> String {
+        let Identity { name, email } = &self.inner.identity;
+        let nothing = "0".repeat(commit.as_str().len());
+        let at_s = crate::clock::wall_ms().div_euclid(1000);
+        format!("{nothing} {commit} {name} <{email}> {at_s} +0000\tropewalk: make worktree\n")
     }
 
     fn signed(&self, call: Call, at_ms: Option<i64>) -> Call {

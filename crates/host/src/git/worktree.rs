@@ -1,7 +1,9 @@
 //! Making worktrees. Knows the folder, branch and administration of each; unaware of what happens in them.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,34 +15,32 @@ use super::repository::{Repository, Turn};
 use super::run::GitError;
 
 impl Repository {
-    /// Makes the attempt's worktree at `path`, on a branch of its own that starts at `start`. A whole one that
-    /// is there already stays as it is; a half-made one is removed and made again.
+    /// Makes the attempt's worktree at `path`, on a branch of its own that starts at `start`, out of a spare when
+    /// there is one. A whole one that is there already stays as it is; a half-made one is removed and made again.
     ///
     /// # Errors
     /// When git or the file system fails; a repeated call cleans up.
     pub fn add_worktree(&self, attempt: AttemptId, path: &Path, start: &Oid) -> Result<(), GitError> {
-        if let Some(admin) = self.admin_of(path)? {
+        let admin = self.admin_of(path)?;
+        if let Some(admin) = &admin {
             // The index is the last thing written, under another name at first: with it all is there.
-            if admin.join("index").is_file() && points_to(path, &admin) {
+            if admin.join("index").is_file() && points_to(path, admin) {
                 return Ok(());
             }
         }
-        // Should anyone have worked in the remains, that is kept.
-        self.release(attempt, path, Missing::IsHalfMade)?;
-        let admin = {
-            let _turn = self.take_turn()?;
+        let remains = [path, &aside(&settled(path)), &self.branch_record(attempt)];
+        if admin.is_some() || remains.iter().any(|path| path.symlink_metadata().is_ok()) {
+            // Should anyone have worked in the remains, that is kept.
+            self.release(attempt, path, Missing::IsHalfMade)?;
+        }
+        self.make(path, start, None, |turn| {
             let wanted = BranchName::new(&format!("ropewalk/{attempt}"))
                 .map_err(|error| GitError::new("worktree add", self.top(), error.to_string()))?;
             let branch = self.free_branch(&wanted)?;
             self.record_branch(attempt, &branch)?;
-            self.on_refs("worktree add")
-                .args(["worktree", "add", "--quiet", "--no-checkout", "--no-track", "-b", branch.as_str()])
-                .arg(path)
-                .arg(start.as_str())
-                .run()?;
-            self.new_admin(path)?
-        };
-        self.fill(&admin, path, start)
+            self.move_ref(turn, &branch.full_ref(), Some(start), None, "ropewalk: make branch")?;
+            Ok(format!("ref: {}", branch.full_ref()))
+        })
     }
 
     /// Makes a worktree for checks at `path`, at `commit` and on no branch. One that is there is removed first.
@@ -49,43 +49,104 @@ impl Repository {
     /// When git or the file system fails; a repeated call cleans up.
     pub fn add_check_worktree(&self, name: &str, path: &Path, commit: &Oid) -> Result<(), GitError> {
         self.remove_check_worktree(path)?;
-        let admin = {
-            let _turn = self.take_turn()?;
-            self.on_refs("worktree add")
-                .args(["worktree", "add", "--quiet", "--no-checkout", "--detach", "--lock", "--reason"])
-                .arg(format!("ropewalk check {name}"))
-                .arg(path)
-                .arg(commit.as_str())
-                .run()?;
-            self.new_admin(path)?
-        };
-        self.fill(&admin, path, commit)
+        let reason = format!("ropewalk check {name}");
+        self.make(path, commit, Some(&reason), |_| Ok(commit.to_string()))
     }
 
-    /// Removes a worktree for checks with all that is in it. Fine when there is none.
+    /// Removes a worktree for checks; its folder becomes a spare. Fine when there is none.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn remove_check_worktree(&self, path: &Path) -> Result<(), GitError> {
         {
             let turn = self.take_turn()?;
-            set_aside(path)?;
+            self.retire(&turn, path)?;
             self.remove_admin(&turn, path)?;
         }
         remove_aside(path)
     }
 
-    /// Writes the files of `commit` through our own configuration, so that no filter runs.
-    fn fill(&self, admin: &Path, path: &Path, commit: &Oid) -> Result<(), GitError> {
-        self.on_files("checkout", path, &admin.join("index"))
-            .args(["read-tree", "--reset", "-u", commit.as_str()])
-            .run()?;
-        Ok(())
+    /// Makes a worktree of `commit` with the HEAD that `head` gives, out of a spare when there is one.
+    fn make(
+        &self,
+        path: &Path,
+        commit: &Oid,
+        locked: Option<&str>,
+        head: impl FnOnce(&Turn<'_>) -> Result<String, GitError>,
+    ) -> Result<(), GitError> {
+        let failed = |error: io::Error| GitError::io("worktree add", path, &error);
+        let spares = self.spares_beside(path);
+        let spare = spares.take(name_of(path), commit);
+        let admin = {
+            let turn = self.take_turn()?;
+            let head = head(&turn)?;
+            let admin = self.free_admin(path);
+            let pointer = pointer_to(&admin);
+            match &spare {
+                Some(spare) => fs::write(spare.folder.join(".git"), pointer)
+                    .and_then(|()| fs::rename(&spare.folder, path))
+                    .map_err(failed)?,
+                None => fs::create_dir(path)
+                    .and_then(|()| fs::write(path.join(".git"), pointer))
+                    .map_err(failed)?,
+            }
+            self.make_admin(&turn, &admin, path, &head, commit, locked).map_err(failed)?;
+            admin
+        };
+        if spare.is_none() {
+            spares.fill_worktree(path, name_of(path), commit)?;
+        }
+        spares.publish(name_of(path), &admin)
     }
 
-    fn new_admin(&self, path: &Path) -> Result<PathBuf, GitError> {
-        let missing = || GitError::new("worktree add", self.top(), "the new worktree has no administration");
-        self.admin_of(path)?.ok_or_else(missing)
+    /// Makes the administration of the worktree at `path`, all but its index, in one step.
+    ///
+    /// Not by `git worktree add`, which writes it file by file where every git of the user's sees it: a `fetch` or a
+    /// `worktree prune` at the wrong moment fails or takes it away, and a kill in the middle leaves it for ever.
+    /// Source: git, `gitrepository-layout(5)` and `add_worktree` in `builtin/worktree.c`.
+    fn make_admin(
+        &self,
+        _turn: &Turn<'_>,
+        admin: &Path,
+        path: &Path,
+        head: &str,
+        commit: &Oid,
+        locked: Option<&str>,
+    ) -> io::Result<()> {
+        let new = self.common().join(format!("ropewalk-{}.new", name_of(path).display()));
+        remove_tree(&new)?;
+        fs::create_dir_all(new.join("logs"))?;
+        fs::write(new.join("HEAD"), format!("{head}\n"))?;
+        fs::write(new.join("commondir"), "../..\n")?;
+        let pointer = [settled(path).join(".git").as_os_str().as_bytes(), b"\n"].concat();
+        fs::write(new.join("gitdir"), pointer)?;
+        // Where the worktree began is all that is known of it when its branch is deleted.
+        fs::write(new.join("logs/HEAD"), self.first_log_entry(commit))?;
+        if let Some(reason) = locked {
+            fs::write(new.join("locked"), reason)?;
+        }
+        let all = self.common().join("worktrees");
+        if !all.exists() {
+            fs::create_dir(&all)?;
+            // A repository that a group shares has folders that the group may write to.
+            fs::set_permissions(&all, fs::metadata(self.common())?.permissions())?;
+        }
+        fs::rename(&new, admin)
+    }
+
+    /// As git does: by the folder's name, with a number when that is taken.
+    fn free_admin(&self, path: &Path) -> PathBuf {
+        let all = self.common().join("worktrees");
+        let name = name_of(path).display();
+        let mut names = std::iter::once(name.to_string()).chain((1_u32..).map(|n| format!("{name}{n}")));
+        let free = names.find(|name| all.join(name).symlink_metadata().is_err());
+        all.join(free.unwrap_or_default())
+    }
+
+    /// Takes the worktree at `path` out of its place: to become a spare, or to be removed.
+    pub(crate) fn retire(&self, turn: &Turn<'_>, path: &Path) -> Result<(), GitError> {
+        let is_kept = self.spares_beside(path).retire(turn, path, name_of(path));
+        if is_kept { Ok(()) } else { set_aside(path) }
     }
 
     /// Removes the administration of the worktree at `path`, and no other.
@@ -113,10 +174,18 @@ impl Repository {
     }
 }
 
+/// The last part of a worktree's path: a number or a key of ours, by which its index is known.
+fn name_of(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
+}
+
+fn pointer_to(admin: &Path) -> Vec<u8> {
+    [b"gitdir: ", admin.as_os_str().as_bytes(), b"\n"].concat()
+}
+
 /// Whether the worktree's own pointer names its administration.
 fn points_to(path: &Path, admin: &Path) -> bool {
-    fs::read_to_string(path.join(".git"))
-        .is_ok_and(|text| text.strip_prefix("gitdir: ").map(|to| Path::new(to.trim_end())) == Some(admin))
+    fs::read(path.join(".git")).is_ok_and(|text| text == pointer_to(admin))
 }
 
 /// What the name of a folder begins with while it waits for its removal.
@@ -152,7 +221,7 @@ pub(crate) fn remove_aside(path: &Path) -> Result<(), GitError> {
 }
 
 /// Removes a folder, one with read-only folders in it too; never follows a link. Fine when there is none.
-fn remove_tree(path: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -7,6 +7,7 @@ mod land;
 mod merge;
 mod refs;
 mod release;
+mod spares;
 mod whole_way;
 mod worktree;
 mod world;
