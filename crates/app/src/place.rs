@@ -269,6 +269,7 @@ impl Place {
             ],
             retention: engine.retention,
             floor: engine.floor,
+            spare_bytes_max: engine.spare_bytes_max,
         })
     }
 }

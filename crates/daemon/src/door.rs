@@ -158,6 +158,8 @@ pub struct Options {
     pub retention: Retention,
     /// The room below which no new work starts.
     pub floor: Floor,
+    /// What the spares of all projects may take together.
+    pub spare_bytes_max: u64,
 }
 
 /// The path of a state folder's database.

@@ -5,6 +5,9 @@ use ropewalk_core::disk::Floor;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::retention::Retention;
 
+/// Some twenty checkouts of half a gigabyte. A low disk takes all of it back, so it need not fit every machine.
+const SPARE_BYTES_MAX: u64 = 10 << 30;
+
 /// How the engine stops, contains its attempts and keeps house.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EngineSettings {
@@ -15,6 +18,8 @@ pub(crate) struct EngineSettings {
     pub(crate) containment: String,
     /// The room below which no new work starts.
     pub(crate) floor: Floor,
+    /// What spares of worktrees may take together.
+    pub(crate) spare_bytes_max: u64,
     pub(crate) retention: Retention,
 }
 
@@ -25,6 +30,7 @@ impl Default for EngineSettings {
             at_stop: AtStop::End,
             containment: "auto".to_owned(),
             floor: Floor::default(),
+            spare_bytes_max: SPARE_BYTES_MAX,
             retention: Retention::default(),
         }
     }

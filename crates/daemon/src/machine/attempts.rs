@@ -22,6 +22,7 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
 
 use super::rows::{Case, History};
+use super::spares::Errand;
 use super::{Hand, Site, landing, lock};
 
 /// Where prompts are kept, in the state folder.
@@ -136,6 +137,7 @@ impl Hand {
             }
         };
         repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
+        self.site.groom.tell(Errand::Warm(project.id, start.clone()));
         write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
         self.assignment(id, case, folder, &worktree, Some(&start), history)
     }
@@ -284,6 +286,7 @@ impl Hand {
         if let Err(detail) = released {
             self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
         }
+        self.site.groom.tell(Errand::Wash(project.id));
     }
 
     /// Puts down what no event can carry, for the person who looks.

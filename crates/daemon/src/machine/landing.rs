@@ -16,6 +16,7 @@ use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 
+use super::spares::Errand;
 use super::{Hand, Site, lock};
 
 impl Hand {
@@ -219,6 +220,7 @@ impl Hand {
             if let Err(detail) = removed {
                 self.complain(&format!("{} is kept: {detail}", path.display()));
             }
+            self.site.groom.tell(Errand::Wash(project));
         }
     }
 }

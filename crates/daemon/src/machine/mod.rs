@@ -8,10 +8,12 @@ mod keeping;
 mod landing;
 mod monitor;
 mod rows;
+mod spares;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -35,6 +37,7 @@ use ropewalk_store::{SqliteReader, SqliteStore};
 
 use self::keeping::Bell;
 use self::monitor::Monitor;
+use self::spares::{Errand, Groom, SpareRules};
 use crate::door::{Message, Options, tell};
 
 /// Threads that carry effects out. Git is bound by the disk and by its own locks: beyond four, more of them only
@@ -64,6 +67,11 @@ pub(crate) struct Machine {
     site: Arc<Site>,
     keeper: Option<JoinHandle<()>>,
     bell: Arc<Bell>,
+    /// Looks after spares.
+    groom: Option<JoinHandle<()>>,
+    is_over: Arc<AtomicBool>,
+    /// The groom was told of the shortage that is on.
+    is_short: bool,
     pub(crate) monitor: Monitor,
     /// As the pool was told.
     slots: u32,
@@ -76,6 +84,7 @@ struct Site {
     limits: Limits,
     inbox: SyncSender<Message>,
     pool: Pool,
+    groom: Groom,
     repositories: Mutex<BTreeMap<ProjectId, Repository>>,
     /// Attempts that were asked to end, so that one which is still being prepared does not start after all.
     stopping: Mutex<BTreeSet<AttemptId>>,
@@ -120,11 +129,13 @@ impl Machine {
         let warm = options.warm.min(WARM_MAX) as usize;
         let pool = Pool::open(&options.home, options.worker_program.clone(), warm, on_event)
             .map_err(|e| e.to_string())?;
+        let (groom, errands) = Groom::new();
         let site = Arc::new(Site {
             home: options.home.clone(),
             limits: options.limits.clone(),
             inbox,
             pool,
+            groom,
             repositories: Mutex::default(),
             stopping: Mutex::default(),
             given_up: Mutex::default(),
@@ -157,12 +168,22 @@ impl Machine {
                 .map_err(|error| error.to_string())?
         };
         let keeper = Some(keeper);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let groom = {
+            let hand =
+                Hand { site: Arc::clone(&site), reader: store.reader().map_err(|error| error.to_string())? };
+            let rules = SpareRules { bytes_max: options.spare_bytes_max, floor: options.floor };
+            Groom::start(hand, errands, rules, Arc::clone(&is_over)).map_err(|error| error.to_string())?
+        };
         Ok(Machine {
             work: Some(work),
             hands,
             site,
             keeper,
             bell,
+            groom: Some(groom),
+            is_over,
+            is_short: false,
             monitor,
             slots: 0,
             replies: BTreeMap::new(),
@@ -176,6 +197,12 @@ impl Machine {
     /// After a turn: whether there is work to look after, and how many workers it wants.
     pub(crate) fn see(&mut self, engine: &Engine) {
         self.monitor.see(engine);
+        if self.is_short != engine.shortage().is_some() {
+            self.is_short = engine.shortage().is_some();
+            if self.is_short {
+                self.site.groom.tell(Errand::DropAll);
+            }
+        }
         if self.slots != engine.slots() {
             self.slots = engine.slots();
             self.site.pool.set_wanted(self.slots as usize);
@@ -204,6 +231,12 @@ impl Machine {
         for hand in std::mem::take(&mut self.hands) {
             // A hand that panicked has told nobody anything; recovery asks again.
             let _ = hand.join();
+        }
+        // After the hands: none is left that could tell it anything.
+        self.is_over.store(true, Ordering::Relaxed);
+        self.site.groom.tell(Errand::End);
+        if let Some(groom) = self.groom.take() {
+            let _ = groom.join();
         }
         self.replies.clear();
         self.site.pool.close(leave);
@@ -286,6 +319,7 @@ impl Hand {
             }
             Effect::Sweep { live } => {
                 self.sweep(&live);
+                self.sweep_spares();
                 None
             }
             Effect::Stop { .. } | Effect::StopCheck { .. } => None,

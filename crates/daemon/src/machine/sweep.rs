@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use ropewalk_core::id::AttemptId;
+use ropewalk_core::port::Read;
 use ropewalk_host::git::name_before_removal;
 
 use ropewalk_host::worker::record::{exit_record, worker_note};
 
 use super::attempts::found_again;
 use super::landing::candidate_of;
+use super::spares::Errand;
 use super::{Hand, lock};
 
 impl Hand {
@@ -27,6 +29,13 @@ impl Hand {
             {
                 self.release(attempt);
             }
+        }
+    }
+
+    /// Spares outlive an engine; what a crash left of some does not.
+    pub(super) fn sweep_spares(&self) {
+        for project in self.reader.projects().unwrap_or_default() {
+            self.site.groom.tell(Errand::Wash(project.id));
         }
     }
 

@@ -4,6 +4,7 @@ use ropewalk_core::disk::Floor;
 use ropewalk_core::retention::Retention;
 
 use super::Key;
+use crate::config::engine::EngineSettings;
 use crate::config::value::{Kind, Least, TEN_YEARS_MS, Value};
 
 /// The longest that a stop waits: whoever wants to wait longer waits, and then stops.
@@ -11,7 +12,7 @@ pub(crate) const STOP_GRACE_MS_MAX: u64 = 60 * 60_000;
 
 const KEEP: Kind = Kind::Duration { least: Least::Zero, ms_max: |_| TEN_YEARS_MS };
 
-pub(super) static KEYS: [Key; 8] = [
+pub(super) static KEYS: [Key; 9] = [
     Key {
         path: "engine.stop_grace",
         kind: Kind::Duration { least: Least::Zero, ms_max: |_| STOP_GRACE_MS_MAX },
@@ -47,6 +48,15 @@ pub(super) static KEYS: [Key; 8] = [
         example: None,
         doc: "How much of the disk must be free for new work to begin, at most a tenth of it; 0: no matter.",
         apply: |effective, value| set(&mut effective.engine.floor, value.size_bytes().map(floor)),
+    },
+    Key {
+        path: "engine.spare_space",
+        kind: Kind::Size { min: 0 },
+        flag: None,
+        default: |_| Some(Value::SizeBytes(EngineSettings::default().spare_bytes_max)),
+        example: None,
+        doc: "How much cleaned worktrees that wait for their next use may take, the oldest go first; 0: none wait.",
+        apply: |effective, value| set(&mut effective.engine.spare_bytes_max, value.size_bytes()),
     },
     Key {
         path: "engine.compress_after",

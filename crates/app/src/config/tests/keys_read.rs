@@ -42,6 +42,7 @@ fn without_any_layer_the_defaults_are_in_force() {
         at_stop: AtStop::End,
         containment: "auto".into(),
         floor: Floor { bytes: 1 << 30, inodes: 1_000 },
+        spare_bytes_max: 10 << 30,
         retention: Retention {
             compress_after_ms: 3_600_000,
             keep_ms: 7 * 86_400_000,
@@ -105,6 +106,7 @@ fn every_key_is_read_from_a_file() {
         at_stop = "leave"
         containment = "group"
         disk_floor = 0
+        spare_space = "3MB"
         compress_after = "0s"
         keep = "2d"
         keep_failed = "3d12h"
@@ -157,6 +159,7 @@ fn every_key_is_read_from_a_file() {
         at_stop: AtStop::Leave,
         containment: "group".into(),
         floor: Floor { bytes: 0, inodes: 0 },
+        spare_bytes_max: 3_000_000,
         retention: Retention {
             compress_after_ms: 0,
             keep_ms: 2 * 86_400_000,
@@ -208,6 +211,7 @@ fn every_key_is_read_from_its_variable() {
             ("ROPEWALK_ENGINE_AT_STOP", "leave"),
             ("ROPEWALK_ENGINE_CONTAINMENT", "subreaper"),
             ("ROPEWALK_ENGINE_DISK_FLOOR", "5GB"),
+            ("ROPEWALK_ENGINE_SPARE_SPACE", "4GB"),
             ("ROPEWALK_ENGINE_COMPRESS_AFTER", "1m"),
             ("ROPEWALK_ENGINE_KEEP", "1d"),
             ("ROPEWALK_ENGINE_KEEP_FAILED", "1d"),
@@ -223,6 +227,7 @@ fn every_key_is_read_from_its_variable() {
     assert_eq!(settings.env.len(), 3);
     assert_eq!(settings.bounds.memory_bytes, Some(1_000_000));
     assert_eq!(config.engine().floor, Floor { bytes: 5_000_000_000, inodes: 1_000 });
+    assert_eq!(config.engine().spare_bytes_max, 4_000_000_000);
     let none = flags_and_env(&Flags::default(), &[("ROPEWALK_CHECK_COMMANDS", "")]).unwrap();
     assert_eq!(entry(&none, "check.commands").origin.layer, Layer::Environment);
 }

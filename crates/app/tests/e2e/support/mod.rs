@@ -303,7 +303,8 @@ impl Bench {
         }
         let worktrees = self.git(&["worktree", "list", "--porcelain"]);
         assert_eq!(worktrees.matches("worktree ").count(), 1, "worktrees are left over:\n{worktrees}");
-        let folders: Vec<_> = entries(&self.home.join("worktrees"));
+        let mut folders: Vec<_> = entries(&self.home.join("worktrees"));
+        folders.retain(|name| !name.starts_with(".spare-"));
         assert!(folders.is_empty(), "worktrees are left over: {folders:?}");
         let found = self.git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
         let found: BTreeSet<_> = found.lines().collect();

@@ -2,6 +2,7 @@
 //! Each part measures one promise and checks that every way ends with the same files.
 
 mod train;
+mod worktree;
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,8 @@ impl Way {
 pub(super) fn git(bench: &BenchGit, out: &Out) -> Result<u8, Failure> {
     let folder = Folder::new(bench.dir.as_deref())?;
     let specimen = Specimen::generate(&folder.0.join("repository"), bench.files).map_err(refused)?;
-    let parts = [train::train(&specimen, bench, &folder.0)?];
+    let parts =
+        [train::train(&specimen, bench, &folder.0)?, worktree::worktree(&specimen, bench, &folder.0)?];
     report(&parts, bench, out);
     Ok(0)
 }
