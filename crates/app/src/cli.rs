@@ -35,6 +35,16 @@ pub(crate) enum Command {
     /// Write a commented ropewalk.toml for this repository.
     #[command(after_help = "Example:\n  ropewalk init")]
     Init(Init),
+    /// Look at what this repository's ropewalk.toml asks to be run, and let it.
+    #[command(after_help = "\
+Examples:
+  ropewalk trust          # shows what would be run, and asks
+  ropewalk trust --yes    # without a terminal
+  ropewalk trust --show
+
+Trust is for exactly these bytes of the file: once it changes, it is asked again. What a command line names, such as a
+script of the repository, is not looked at.")]
+    Trust(Trust),
     /// Import a PRD and run it to the end; without a file, everything that is queued.
     #[command(after_help = "\
 Examples:
@@ -136,6 +146,19 @@ pub(crate) struct Init {
     /// Write over a ropewalk.toml that is there.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Trust it without a question.
+    #[arg(long, conflicts_with_all = ["show", "revoke"])]
+    pub(crate) yes: bool,
+    /// Only show what would be run, and whether it is trusted.
+    #[arg(long, conflicts_with = "revoke")]
+    pub(crate) show: bool,
+    /// Take the trust back.
+    #[arg(long)]
+    pub(crate) revoke: bool,
 }
 
 /// Settings that a command line may give; they win over the environment and the files.

@@ -52,6 +52,11 @@ impl Failure {
         Failure::new("bad-input", USAGE, text)
     }
 
+    /// A repository's own file asks for something to be run, and the user has not said that it may.
+    pub(crate) fn untrusted(text: impl Into<String>) -> Failure {
+        Failure::new("untrusted", USAGE, text)
+    }
+
     pub(crate) fn not_found(text: impl Into<String>) -> Failure {
         Failure::new("not-found", 4, text)
     }

@@ -8,6 +8,7 @@ mod out;
 mod place;
 mod progress;
 mod table;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
 //! Where a command is given: the repository, the settings in force there, the state folder.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use ropewalk_core::command::Done;
@@ -13,15 +14,18 @@ use ropewalk_host::redact::VALUE_BYTES_MIN;
 use ropewalk_host::shell;
 
 use crate::cli::Set;
-use crate::config::{self, Config, Flags, Layer};
+use crate::config::{self, Config, Flags, Layer, Source};
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::trust;
 
 pub(crate) struct Place {
     pub(crate) home: PathBuf,
     pub(crate) folder: PathBuf,
     repository: Result<Discovered, RepositoryFault>,
     env: Vec<(String, String)>,
+    /// The project's file, read once: what is trusted and what is used are the same bytes.
+    source: OnceCell<Option<Source>>,
 }
 
 impl Place {
@@ -35,7 +39,13 @@ impl Place {
 
     pub(crate) fn at(folder: &Path, env: Vec<(String, String)>) -> Result<Place, Failure> {
         let home = config::home(env.iter().cloned())?;
-        Ok(Place { home, folder: folder.to_owned(), repository: discover(folder), env })
+        Ok(Place {
+            home,
+            folder: folder.to_owned(),
+            repository: discover(folder),
+            env,
+            source: OnceCell::new(),
+        })
     }
 
     /// The repository, or why there is none that can be worked on.
@@ -56,13 +66,39 @@ impl Place {
         config::user_file(self.env.iter().cloned())
     }
 
-    /// The settings in force, flags included.
+    /// The project's file as it was when it was first asked for; nothing outside of a repository.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        let read = || {
+            let found = self.repository.as_ref().ok()?;
+            Some(Source::read_within(&found.top, config::PROJECT_FILE))
+        };
+        self.source.get_or_init(read).as_ref()
+    }
+
+    /// The settings in force, flags included, to act upon: refused as long as the project's file asks for something to
+    /// be run and the user does not trust it.
     pub(crate) fn config(&self, set: &Set, workers: Option<&String>) -> Result<Config, Failure> {
         self.config_at_once(set, workers, None)
     }
 
     /// The same, with how many PRDs are worked on at once.
     pub(crate) fn config_at_once(
+        &self,
+        set: &Set,
+        workers: Option<&String>,
+        max_prds: Option<&String>,
+    ) -> Result<Config, Failure> {
+        let config = self.read_config(set, workers, max_prds)?;
+        trust::refuse_untrusted(self)?;
+        Ok(config)
+    }
+
+    /// The same to look at, or to read what is run by nobody, whether the user trusts it or not.
+    pub(crate) fn untrusted_config(&self, set: &Set, workers: Option<&String>) -> Result<Config, Failure> {
+        self.read_config(set, workers, None)
+    }
+
+    fn read_config(
         &self,
         set: &Set,
         workers: Option<&String>,
@@ -86,8 +122,8 @@ impl Place {
             secrets: set.secrets.clone(),
             base: set.base.clone(),
         };
-        let (project, user) = (self.project_file(), self.user_file());
-        Ok(config::resolve(&flags, self.env.iter().cloned(), project.as_deref(), user.as_deref())?)
+        let user = self.user_file();
+        Ok(config::resolve(&flags, self.env.iter().cloned(), self.source(), user.as_deref())?)
     }
 
     /// The settings without any flag: the project's own.
@@ -155,8 +191,19 @@ impl Place {
 
     /// Makes the repository known, with its settings of this moment.
     pub(crate) fn add_project(&self, session: &mut Session) -> Result<(), Failure> {
+        self.add_project_with(session, self.project_settings()?)
+    }
+
+    /// The same with what is set outside of the repository alone.
+    pub(crate) fn add_project_without_file(&self, session: &mut Session) -> Result<(), Failure> {
+        let user = self.user_file();
+        let env = self.env.iter().cloned();
+        let config = config::resolve(&Flags::default(), env, None, user.as_deref())?;
+        self.add_project_with(session, self.anchored(&config))
+    }
+
+    fn add_project_with(&self, session: &mut Session, settings: Settings) -> Result<(), Failure> {
         let found = self.repository()?;
-        let settings = self.project_settings()?;
         let top = found.top.to_string_lossy().into_owned();
         let settings = Box::new(settings);
         let request = Request::AddProject { top, base: found.base.clone(), settings };

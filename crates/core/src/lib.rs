@@ -32,6 +32,7 @@ pub mod row;
 pub mod sample;
 pub mod search;
 pub mod settings;
+pub mod setup;
 pub mod task;
 pub mod time;
 pub mod turn;

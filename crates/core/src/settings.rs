@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::BranchName;
 use crate::resource::Bounds;
+use crate::setup::WorktreeSettings;
 
 /// What happens to the dependents of a task that is parked or cancelled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +126,9 @@ pub struct Settings {
     /// Whether an attempt that changed nothing counts as failed. Stories: yes by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_change: Option<bool>,
+    /// What each worktree gets, and what is run in it before and after.
+    #[serde(skip_serializing_if = "WorktreeSettings::is_empty")]
+    pub worktree: WorktreeSettings,
 }
 
 impl Settings {
@@ -156,6 +160,7 @@ impl Settings {
             train_max: self.train_max.or(below.train_max),
             on_dependency_failure: self.on_dependency_failure.or(below.on_dependency_failure),
             require_change: self.require_change.or(below.require_change),
+            worktree: self.worktree.over(&below.worktree),
         }
     }
 

@@ -21,5 +21,6 @@ pub mod session;
 pub mod shell;
 pub mod socket;
 pub mod system;
+pub mod trusted;
 mod watch;
 pub mod worker;

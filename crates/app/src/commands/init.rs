@@ -9,6 +9,7 @@ use crate::config;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::place::Place;
+use crate::trust;
 
 pub(crate) fn init(init: &Init, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
@@ -20,6 +21,7 @@ pub(crate) fn init(init: &Init, out: &Out) -> Result<u8, Failure> {
     }
     write_durably(&file, config::template(&found.base).as_bytes())
         .map_err(|error| Failure::broken(error.to_string()))?;
+    trust::give(&place)?;
     place.add_project(&mut Session::open(&place.home)?)?;
     if out.is_json() {
         out.json(&json!({"file": file, "base": found.base.as_str(), "repository": found.top}));
@@ -27,6 +29,6 @@ pub(crate) fn init(init: &Init, out: &Out) -> Result<u8, Failure> {
     out.say(&format!("wrote {}", file.display()));
     out.say(&format!("repository {}, base branch {}", found.top.display(), found.base));
     out.say(&format!("\nnext:\n  set [agent.shell] command in {}", config::PROJECT_FILE));
-    out.say("  ropewalk run prd.json\n  ropewalk status");
+    out.say("  ropewalk trust                     # once more after each change of it\n  ropewalk run prd.json\n  ropewalk status");
     Ok(0)
 }

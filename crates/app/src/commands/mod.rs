@@ -15,6 +15,7 @@ mod status;
 mod stop;
 mod system;
 mod task;
+mod trust;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
@@ -26,6 +27,7 @@ use crate::out::Out;
 pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
     match &cli.command {
         Command::Init(init) => init::init(init, out),
+        Command::Trust(trust) => trust::trust(trust, out),
         Command::Run(run) => run::run(run, out),
         Command::Demo(demo) => demo::demo(demo, out),
         Command::Task(task) => task::task(task, out),

@@ -22,6 +22,7 @@ use crate::failure::{Failure, INTERRUPTED, WAITS_FOR_PERSON};
 use crate::out::{Out, inert};
 use crate::place::Place;
 use crate::table::{span, table};
+use crate::trust;
 
 pub(crate) fn prd(command: &Prd, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
@@ -128,6 +129,7 @@ fn read_bounded(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
 
 fn import_file(place: &Place, import: &PrdImport, out: &Out) -> Result<u8, Failure> {
     place.repository()?;
+    trust::settle(place, out)?;
     let settings = place.anchored(&place.config(&import.set, None)?);
     place.check_base(&settings)?;
     place.check_secrets(&settings, out)?;
@@ -331,6 +333,7 @@ pub(crate) fn land_now(place: &Place, name: &str, partial: bool, out: &Out) -> R
             land_and_wait(&mut session, place, request, out, &interrupts)?
         }
         Found::Free(lock) => {
+            trust::settle(place, out)?;
             // An engine for this landing alone: no slots, nothing in focus.
             let config = place.config(&Set::default(), None)?;
             let driver = Driver::begin_with(place.options(&config, 0, true)?, lock)?;

@@ -47,6 +47,7 @@ pub(crate) fn execute(place: &Place, run: &Run, out: &Out) -> Result<Ran, Failur
 
 /// Reads all that this command brings.
 fn prepare(place: &Place, run: &Run, out: &Out) -> Result<(Config, Option<Import>), Failure> {
+    crate::trust::settle(place, out)?;
     let config = place.config_at_once(&run.set, run.workers.as_ref(), run.max_prds.as_ref())?;
     // Everything that can be wrong is said before anything is stored or started.
     place.check_secrets(&config.settings(), out)?;

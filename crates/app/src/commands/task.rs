@@ -14,6 +14,7 @@ use crate::out::{Out, inert};
 use crate::place::Place;
 use crate::progress::clock;
 use crate::table::{span, table};
+use crate::trust;
 
 pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
@@ -31,6 +32,7 @@ pub(crate) fn task(command: &Task, out: &Out) -> Result<u8, Failure> {
 
 fn add(place: &Place, task: &TaskAdd, out: &Out) -> Result<u8, Failure> {
     let is_plain = task.no_worktree || task.dir.is_some();
+    trust::settle(place, out)?;
     let config = place.config(&task.set, None)?;
     let folder = match (&task.dir, is_plain) {
         (Some(dir), _) => Some(plain_folder(place, dir)?),

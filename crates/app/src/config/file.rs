@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::limits::{Limits, shorten};
 use toml::de::{DeTable, DeValue};
@@ -26,15 +26,59 @@ const SYNTAX_BYTES_MAX: usize = 1_024;
 /// something else altogether must not take minutes to complain about.
 const FAULTS_MAX: usize = 100;
 
+/// A file's content, read once: what is judged and what is used are the same bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// As it is shown, and what relative paths in it count from.
+    path: PathBuf,
+    /// Nothing where there is no file; why it cannot be read.
+    bytes: Result<Option<Vec<u8>>, String>,
+}
+
+impl Source {
+    pub(crate) fn read(path: &Path) -> Source {
+        Source { path: path.to_owned(), bytes: read_bytes(path).map_err(|error| error.to_string()) }
+    }
+
+    /// A file in `folder`. A link is followed, but not out of the folder: what stands there is somebody else's.
+    pub(crate) fn read_within(folder: &Path, name: &str) -> Source {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let path = folder.join(name);
+        match path.canonicalize() {
+            Ok(real) if real.starts_with(&folder) => Source { path, ..Source::read(&real) },
+            Ok(real) => {
+                let error = format!("it is a link to {}, which is outside of the repository", real.display());
+                Source { path, bytes: Err(error) }
+            }
+            // Absent, or a link to nothing: reading it says which.
+            Err(_) => Source::read(&path),
+        }
+    }
+
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Source {
+        Source { path: path.to_owned(), bytes: Ok(Some(bytes)) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Nothing where there is no file, or none that can be read.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_ref().ok()?.as_deref()
+    }
+}
+
 /// What a file gives, and all its faults in the order of the file. A file that does not exist gives nothing.
-pub(super) fn read(path: &Path, layer: Layer, limits: &Limits) -> (Vec<Given>, Vec<ConfigFault>) {
+pub(super) fn read(source: &Source, layer: Layer, limits: &Limits) -> (Vec<Given>, Vec<ConfigFault>) {
+    let path = source.path();
     let whole = |what| (Vec::new(), vec![ConfigFault::new(Origin::file(layer, path, None), None, what)]);
-    let bytes = match read_bytes(path) {
+    let bytes = match &source.bytes {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return (Vec::new(), Vec::new()),
-        Err(error) => return whole(Wrong::Unreadable { error: error.to_string() }),
+        Err(error) => return whole(Wrong::Unreadable { error: error.clone() }),
     };
-    match std::str::from_utf8(&bytes) {
+    match std::str::from_utf8(bytes) {
         Ok(text) => Reading { path, layer, text, limits, given: Vec::new(), faults: Vec::new() }.read(),
         Err(error) => {
             // What comes before the bad byte is text, so the place can be told and shown as toml would.

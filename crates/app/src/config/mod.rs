@@ -14,6 +14,7 @@ mod read;
 mod rules;
 mod size;
 mod template;
+mod trust;
 mod value;
 
 #[cfg(test)]
@@ -27,10 +28,12 @@ use serde::Serialize;
 
 pub(crate) use engine::EngineSettings;
 pub(crate) use fault::ConfigFault;
+pub(crate) use file::Source;
 pub(crate) use keys::engine::STOP_GRACE_MS_MAX;
 pub(crate) use origin::{Layer, Origin};
 pub(crate) use outside::{environment, home, user_file};
 pub(crate) use template::{reference, template};
+pub(crate) use trust::{Demand, demands};
 
 use keys::{Effective, Key, TIMEOUT_MAX};
 use value::Value;
@@ -182,17 +185,19 @@ impl Held {
 pub(crate) fn resolve(
     flags: &Flags,
     env: impl Iterator<Item = (String, String)>,
-    project_file: Option<&Path>,
+    project_file: Option<&Source>,
     user_file: Option<&Path>,
 ) -> Result<Config, Vec<ConfigFault>> {
     let limits = Limits::default();
-    let read_file =
-        |path: Option<&Path>, layer| path.map(|path| file::read(path, layer, &limits)).unwrap_or_default();
+    let read_file = |source: Option<&Source>, layer| {
+        source.map(|source| file::read(source, layer, &limits)).unwrap_or_default()
+    };
+    let user_file = user_file.map(Source::read);
     let layers = [
         outside::read_flags(flags, &limits),
         outside::read_environment(env, &limits),
         read_file(project_file, Layer::Project),
-        read_file(user_file, Layer::User),
+        read_file(user_file.as_ref(), Layer::User),
     ];
     let (given, faults): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
     let mut faults = faults.concat();

@@ -18,7 +18,7 @@ const HOME: &str = "ROPEWALK_HOME";
 
 /// Variables that begin with `ROPEWALK_` and are no keys: the first two are the program's own, an attempt's
 /// agent is given the rest.
-const OTHER_VARIABLES: [&str; 9] = [
+const OTHER_VARIABLES: [&str; 17] = [
     HOME,
     "ROPEWALK_LOG",
     "ROPEWALK_TASK",
@@ -28,6 +28,14 @@ const OTHER_VARIABLES: [&str; 9] = [
     "ROPEWALK_WORKTREE",
     BASE,
     "ROPEWALK_PROMPT",
+    "ROPEWALK_PREVIOUS",
+    "ROPEWALK_SESSION_FILE",
+    "ROPEWALK_SESSION",
+    "ROPEWALK_CHECKPOINT",
+    "ROPEWALK_PORT",
+    "ROPEWALK_PORTS",
+    "ROPEWALK_DATABASE",
+    "ROPEWALK_CACHE",
 ];
 
 /// Both the key `base` and what an attempt's agent is told.

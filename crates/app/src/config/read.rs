@@ -4,6 +4,7 @@
 use ropewalk_core::id::BranchName;
 use ropewalk_core::limits::Limits;
 use ropewalk_core::settings::EnvValue;
+use ropewalk_core::setup::{Pattern, Ports};
 use toml::de::DeValue;
 
 use super::duration::parse_duration;
@@ -35,10 +36,11 @@ pub(super) fn from_toml(
             | Kind::Command
             | Kind::Duration { .. }
             | Kind::Timeout
-            | Kind::Size { .. },
+            | Kind::Size { .. }
+            | Kind::Ports,
             DeValue::String(text),
         ) => one(from_text(key, text, limits)),
-        (Kind::Commands | Kind::Variables | Kind::Names, DeValue::Array(elements)) => {
+        (Kind::Commands | Kind::Variables | Kind::Names | Kind::Paths, DeValue::Array(elements)) => {
             let (mut texts, mut wrongs) = (Vec::new(), Vec::new());
             for element in elements.iter() {
                 let checked = match element.get_ref() {
@@ -98,7 +100,11 @@ fn from_text(key: &'static Key, text: &str, limits: &Limits) -> Result<Value, Wr
             ms => Ok(Value::DurationMs(ms)),
         },
         Kind::Size { .. } => size(key, quote(text), Some(parse_size(text).map_err(refused)?), limits),
-        Kind::Commands | Kind::Variables | Kind::Names => {
+        Kind::Ports => match text.parse::<Ports>() {
+            Ok(ports) => Ok(Value::Text(ports.to_string())),
+            Err(rule) => Err(refused(rule)),
+        },
+        Kind::Commands | Kind::Variables | Kind::Names | Kind::Paths => {
             check_element(key, text).map(|()| list(key, &[text]))
         }
     }
@@ -139,6 +145,7 @@ fn check_element(key: &'static Key, text: &str) -> Result<(), Wrong> {
         Kind::Variables => (quote(name), check_variable(name, value)),
         // Somebody may have written the secret itself where its name belongs: nothing of it is shown.
         Kind::Names => ("an entry".to_owned(), check_secret(text)),
+        Kind::Paths => (quote(text), text.parse::<Pattern>().map(|_| ())),
         _ => (quote(text), check_command(text)),
     };
     checked.map_err(|rule| Wrong::Refused { key: key.path, found, rule })

@@ -49,11 +49,31 @@ pub(super) enum Kind {
     Variables,
     /// Names of variables, joined across the layers.
     Names,
+    /// Paths below the project's folder, with `*` and `?`.
+    Paths,
+    /// A range of ports.
+    Ports,
 }
 
 impl Kind {
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Kind::Commands | Kind::Variables | Kind::Names)
+        matches!(self, Kind::Commands | Kind::Variables | Kind::Names | Kind::Paths)
+    }
+
+    /// Whether a value of a repository's own file counts only once the user has trusted that file: what is run, what
+    /// decides what is run (PATH and its like), and what of the user's is handed to it.
+    pub(super) fn needs_trust(self) -> bool {
+        match self {
+            Kind::Command | Kind::Commands | Kind::Variables | Kind::Names | Kind::Paths => true,
+            Kind::Whole { .. }
+            | Kind::Switch
+            | Kind::Branch
+            | Kind::Choice(_)
+            | Kind::Duration { .. }
+            | Kind::Timeout
+            | Kind::Size { .. }
+            | Kind::Ports => false,
+        }
     }
 }
 
@@ -230,5 +250,7 @@ pub(super) fn expected(key: &Key, limits: &Limits) -> String {
         Kind::Commands => "a list of command lines, such as [\"cargo test\"]".to_owned(),
         Kind::Variables => "a list of variables, such as [\"NAME\", \"NAME=VALUE\"]".to_owned(),
         Kind::Names => "a list of names of variables, such as [\"API_KEY\"]".to_owned(),
+        Kind::Paths => "a list of paths, such as [\".env\", \"config/*.local\"]".to_owned(),
+        Kind::Ports => "a range of at least 10 ports, such as \"20000-29999\"".to_owned(),
     }
 }

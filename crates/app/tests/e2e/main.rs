@@ -20,3 +20,4 @@ mod secrets;
 mod support;
 mod torture;
 mod trains;
+mod trust;

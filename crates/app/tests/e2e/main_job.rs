@@ -331,6 +331,7 @@ fn a_prd_goes_from_draft_to_completed_or_abandoned() {
     assert!(settings.contains(commented), "{settings}");
     let settings = settings.replace(commented, &command);
     std::fs::write(bench.repo.join("ropewalk.toml"), settings).expect("the settings");
+    bench.trust();
     let prd = bench.prd(&diamond());
     bench.expect(0, &["prd", "import", text(&prd)]).says(&["draft", "PRD-001"]);
     bench.expect(0, &["run"]);
@@ -386,6 +387,7 @@ fn every_command_has_help_with_an_example() {
     let bench = Bench::new();
     for command in [
         "init",
+        "trust",
         "run",
         "demo",
         "status",

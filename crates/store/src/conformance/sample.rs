@@ -14,6 +14,7 @@ use ropewalk_core::resource::{Bounds, Resource, Rung, Usage};
 use ropewalk_core::row::{Prd, PrdBranch, PrdContent, PrdState, Project, Story};
 use ropewalk_core::sample::{Machine, Pressure, Sample};
 use ropewalk_core::settings::{EnvValue, LandMethod, OnDependencyFailure, OnOutputFull, Settings};
+use ropewalk_core::setup::{Ports, WorktreeSettings};
 use ropewalk_core::task::{CancelReason, DoneHow, ParkReason, Tally, Task, TaskKind, TaskState};
 use ropewalk_core::time::Time;
 
@@ -68,6 +69,14 @@ pub(super) fn settings() -> Settings {
         train_max: Some(12),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(true),
+        worktree: WorktreeSettings {
+            include: Some(vec![".env".into()]),
+            setup: Some(vec!["npm ci".into()]),
+            teardown: Some(vec![]),
+            setup_timeout_ms: Some(600_000),
+            teardown_timeout_ms: Some(60_000),
+            ports: Some(Ports { first: 20_000, last: 20_099 }),
+        },
     }
 }
 

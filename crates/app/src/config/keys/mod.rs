@@ -4,6 +4,7 @@
 mod attempt;
 pub(super) mod engine;
 mod project;
+mod worktree;
 
 use std::sync::LazyLock;
 
@@ -81,7 +82,7 @@ fn each(given: &[String]) -> Vec<&str> {
 
 /// Every key, in the order of the template: the top level must come first, as TOML wants it.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [project::KEYS.as_slice(), &attempt::KEYS, &engine::KEYS].into_iter().flatten()
+    [project::KEYS.as_slice(), &attempt::KEYS, &worktree::KEYS, &engine::KEYS].into_iter().flatten()
 }
 
 /// The tables of the file: every beginning of a key's path.

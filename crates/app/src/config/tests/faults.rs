@@ -237,10 +237,11 @@ fn files_that_are_none_or_too_large_are_refused_and_absent_ones_give_nothing() {
     let files = Files::new(None, None);
     assert!(files.resolve(&Flags::default(), Vec::new()).is_ok());
     let below_a_file = Files::new(Some(b""), None).project().join("x.toml");
-    assert!(resolve(&Flags::default(), std::iter::empty(), Some(&below_a_file), None).is_ok());
+    assert!(resolve(&Flags::default(), std::iter::empty(), Some(&Source::read(&below_a_file)), None).is_ok());
 
     let refused = |path: &Path| {
-        let faults = resolve(&Flags::default(), std::iter::empty(), Some(path), None).unwrap_err();
+        let faults =
+            resolve(&Flags::default(), std::iter::empty(), Some(&Source::read(path)), None).unwrap_err();
         assert_eq!(faults[0].code(), "config-unreadable");
         said(&faults).concat()
     };

@@ -5,6 +5,7 @@ use ropewalk_core::disk::Floor;
 use ropewalk_core::resource::Bounds;
 use ropewalk_core::retention::Retention;
 use ropewalk_core::settings::LandMethod;
+use ropewalk_core::setup::{Ports, WorktreeSettings};
 
 use super::*;
 
@@ -35,6 +36,14 @@ fn without_any_layer_the_defaults_are_in_force() {
         train_max: Some(8),
         on_dependency_failure: Some(OnDependencyFailure::Block),
         require_change: Some(true),
+        worktree: WorktreeSettings {
+            include: Some(Vec::new()),
+            setup: Some(Vec::new()),
+            teardown: Some(Vec::new()),
+            setup_timeout_ms: Some(600_000),
+            teardown_timeout_ms: Some(60_000),
+            ports: Some(Ports { first: 20_000, last: 29_999 }),
+        },
     };
     assert_eq!((config.settings(), config.workers()), (expected, 4));
     let engine = EngineSettings {
@@ -101,6 +110,13 @@ fn every_key_is_read_from_a_file() {
         [check]
         commands = ["cargo fmt --check", "cargo test"]
         timeout = "90s"
+        [worktree]
+        include = [".env", "config/*.local"]
+        setup = ["npm ci"]
+        setup_timeout = "5m"
+        teardown = ["docker compose down"]
+        teardown_timeout = "10s"
+        ports = "4000-4999"
         [engine]
         stop_grace = "0s"
         at_stop = "leave"
@@ -152,6 +168,14 @@ fn every_key_is_read_from_a_file() {
         train_max: Some(1),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         require_change: Some(false),
+        worktree: WorktreeSettings {
+            include: Some(vec![".env".into(), "config/*.local".into()]),
+            setup: Some(vec!["npm ci".into()]),
+            teardown: Some(vec!["docker compose down".into()]),
+            setup_timeout_ms: Some(300_000),
+            teardown_timeout_ms: Some(10_000),
+            ports: Some(Ports { first: 4_000, last: 4_999 }),
+        },
     };
     assert_eq!((config.settings(), config.workers()), (expected, 7));
     let engine = EngineSettings {
@@ -207,6 +231,12 @@ fn every_key_is_read_from_its_variable() {
             ("ROPEWALK_ATTEMPT_CHECKPOINTS_KEPT", "1"),
             ("ROPEWALK_CHECK_COMMANDS", "make one\nmake two"),
             ("ROPEWALK_CHECK_TIMEOUT", "2m"),
+            ("ROPEWALK_WORKTREE_INCLUDE", ".env\na/b"),
+            ("ROPEWALK_WORKTREE_SETUP", "one\ntwo"),
+            ("ROPEWALK_WORKTREE_SETUP_TIMEOUT", "1m"),
+            ("ROPEWALK_WORKTREE_TEARDOWN", "three"),
+            ("ROPEWALK_WORKTREE_TEARDOWN_TIMEOUT", "1m"),
+            ("ROPEWALK_WORKTREE_PORTS", "5000-5009"),
             ("ROPEWALK_ENGINE_STOP_GRACE", "5s"),
             ("ROPEWALK_ENGINE_AT_STOP", "leave"),
             ("ROPEWALK_ENGINE_CONTAINMENT", "subreaper"),

@@ -110,3 +110,32 @@ fn what_is_no_name_of_a_secret_is_refused_without_being_shown() {
         }
     }
 }
+
+#[test]
+fn paths_stay_below_the_project_and_ports_are_a_range() {
+    let include = |value: &str| project(&format!("worktree.include = [{value}]"));
+    assert_eq!(
+        include("'.env', 'a/*.b'").unwrap().settings().worktree.include.map(|list| list.len()),
+        Some(2)
+    );
+    for (value, rule) in [
+        ("'/etc/passwd'", "is not a path below the project's folder, such as .env or config/*.local"),
+        ("'../x'", "leads by . or .., and a path below the project's folder needs neither"),
+        ("'.git/config'", "leads into git's own folder"),
+    ] {
+        let text = one_fault(include(value));
+        assert!(text.starts_with("ropewalk.toml:1:21: worktree.include: ") && text.ends_with(rule), "{text}");
+    }
+    let ports = |value: &str| project(&format!("worktree.ports = {value}"));
+    assert_eq!(ports("'80-90'").unwrap().settings().worktree.ports.map(|ports| ports.last), Some(90));
+    for (value, rule) in [
+        ("'20000'", "\"20000\" is not a range of ports; write FIRST-LAST, such as 20000-29999"),
+        ("'20-25'", "\"20-25\" holds no 10 ports, and each worktree gets as many"),
+    ] {
+        assert_eq!(one_fault(ports(value)), format!("ropewalk.toml:1:18: worktree.ports: {rule}"));
+    }
+    let text = one_fault(ports("20000"));
+    assert!(text.ends_with(
+        "takes a range of at least 10 ports, such as \"20000-29999\", not the whole number 20000"
+    ));
+}

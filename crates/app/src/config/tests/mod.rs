@@ -19,6 +19,7 @@ mod layers;
 mod outside;
 mod rules;
 mod shown;
+mod trust;
 
 type Env = Vec<(String, String)>;
 
@@ -51,7 +52,8 @@ impl Files {
     }
 
     fn resolve(&self, flags: &Flags, env: Env) -> Result<Config, Vec<ConfigFault>> {
-        resolve(flags, env.into_iter(), Some(&self.project()), Some(&self.user()))
+        let project = Source::read(&self.project());
+        resolve(flags, env.into_iter(), Some(&project), Some(&self.user()))
     }
 }
 

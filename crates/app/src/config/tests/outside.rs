@@ -8,7 +8,10 @@ fn unknown_variables_of_ours_are_refused_and_others_are_none_of_our_business() {
     for (name, expected) in [
         ("ROPEWALK_WORKER", "did you mean ROPEWALK_WORKERS?"),
         ("ROPEWALK_HOM", "did you mean ROPEWALK_HOME?"),
-        ("ROPEWALK_TIMEOUT", "did you mean ROPEWALK_ATTEMPT_TIMEOUT or ROPEWALK_CHECK_TIMEOUT?"),
+        (
+            "ROPEWALK_TIMEOUT",
+            "did you mean ROPEWALK_ATTEMPT_TIMEOUT or ROPEWALK_CHECK_TIMEOUT or ROPEWALK_WORKTREE_SETUP_TIMEOUT?",
+        ),
         ("ROPEWALK_BASES", "did you mean ROPEWALK_BASE?"),
         ("ROPEWALK_ZZZZZZ", "unset it: names that begin with ROPEWALK_ are kept for ropewalk"),
         ("ROPEWALK_", "unset it: names that begin with ROPEWALK_ are kept for ropewalk"),
@@ -16,8 +19,11 @@ fn unknown_variables_of_ours_are_refused_and_others_are_none_of_our_business() {
         let text = one_fault(flags_and_env(&Flags::default(), &[(name, "1")]));
         assert_eq!(text, format!("{name}: unknown variable ({expected})"));
     }
+    let of_attempts =
+        ["PREVIOUS", "SESSION_FILE", "SESSION", "CHECKPOINT", "PORT", "PORTS", "DATABASE", "CACHE"];
     let known = ["HOME", "LOG", "TASK", "ATTEMPT", "STORY", "PRD", "WORKTREE", "BASE", "PROMPT"];
-    let variables: Env = known.iter().map(|word| (format!("ROPEWALK_{word}"), "x".to_owned())).collect();
+    let known = known.iter().chain(&of_attempts);
+    let variables: Env = known.map(|word| (format!("ROPEWALK_{word}"), "x".to_owned())).collect();
     let others = env(&[("ROPE", "1"), ("ropewalk_x", "1"), ("XROPEWALK_Y", "1")]);
     assert!(resolve(&Flags::default(), variables.into_iter().chain(others), None, None).is_ok());
 }

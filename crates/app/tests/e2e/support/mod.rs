@@ -125,6 +125,17 @@ impl Bench {
         path
     }
 
+    /// Writes the project's settings and trusts them.
+    pub(crate) fn configure(&self, text: &str) {
+        self.write("ropewalk.toml", text);
+        self.trust();
+    }
+
+    /// Lets what the project's settings ask for be run.
+    pub(crate) fn trust(&self) {
+        self.expect(0, &["trust", "--yes"]);
+    }
+
     /// Writes a PRD beside the repository: it is no part of the user's checkout.
     pub(crate) fn prd(&self, stories: &[Story]) -> PathBuf {
         self.prd_named("prd.json", stories)
