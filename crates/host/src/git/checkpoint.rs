@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::id::{AttemptId, Oid, TaskId};
 use sha2::{Digest, Sha256};
@@ -32,6 +32,21 @@ impl Repository {
         start: &Oid,
         at_ms: i64,
     ) -> Result<Oid, GitError> {
+        self.checkpoint_without(attempt, path, start, at_ms, &[])
+    }
+
+    /// The same without the files at `kept_out`, which are never stored.
+    ///
+    /// # Errors
+    /// When git fails or the worktree is gone; nothing was changed.
+    pub fn checkpoint_without(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        start: &Oid,
+        at_ms: i64,
+        kept_out: &[PathBuf],
+    ) -> Result<Oid, GitError> {
         // Not through a link: it could lead to any folder of the user's.
         if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             return Err(GitError::new("checkpoint", path, "the folder of the worktree is gone"));
@@ -41,8 +56,9 @@ impl Repository {
         };
         let tip = self.tip_of(&admin)?.unwrap_or_else(|| start.clone());
         let index = self.private_index(Some(&admin), path, Some(&tip))?;
-        let embedded = self.embedded(path, &index.file.0)?;
-        let tree = self.snapshot(path, &index, &embedded)?;
+        let mut left_out = self.embedded(path, &index.file.0)?;
+        left_out.extend(self.keep_out(path, &index, kept_out)?);
+        let tree = self.snapshot(path, &index, &left_out)?;
         let commit = if tree == self.tree_of(&tip)? {
             tip
         } else {

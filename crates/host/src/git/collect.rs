@@ -1,6 +1,6 @@
 //! What an attempt left. Knows how uncommitted work becomes a commit; unaware of whether the work is any good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::id::{AttemptId, Oid};
 
@@ -39,6 +39,23 @@ impl Repository {
         message: &str,
         at_ms: i64,
     ) -> Result<Left, GitError> {
+        self.collect_without(attempt, path, start, message, at_ms, &[])
+    }
+
+    /// The same without the files at `kept_out`, which are never stored; a commit of the agent's that holds one of them is
+    /// no work that can land.
+    ///
+    /// # Errors
+    /// When git fails; the worktree is as it was.
+    pub fn collect_without(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        start: &Oid,
+        message: &str,
+        at_ms: i64,
+        kept_out: &[PathBuf],
+    ) -> Result<Left, GitError> {
         let gone = |detail: &str| Ok(Left::Gone { detail: detail.to_owned() });
         // Not through a link: it could lead to any folder of the user's.
         if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
@@ -71,7 +88,16 @@ impl Repository {
             );
             return Ok(Left::Unfinished { detail });
         }
-        let tree = self.snapshot(path, &index, &[])?;
+        let committed = self.committed(start, &tip, kept_out)?;
+        if !committed.is_empty() {
+            let detail = format!(
+                "a file that is never stored, a copy of the user's own, was committed: {}",
+                names(&committed)
+            );
+            return Ok(Left::Unfinished { detail });
+        }
+        let left_out = self.keep_out(path, &index, kept_out)?;
+        let tree = self.snapshot(path, &index, &left_out)?;
         let head = if tree == self.tree_of(&tip)? {
             tip
         } else {

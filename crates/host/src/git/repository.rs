@@ -228,7 +228,7 @@ impl Drop for Scratch {
     }
 }
 
-fn git_dir(folder: &Path) -> std::ffi::OsString {
+pub(crate) fn git_dir(folder: &Path) -> std::ffi::OsString {
     let mut arg = std::ffi::OsString::from("--git-dir=");
     arg.push(folder);
     arg

@@ -221,7 +221,7 @@ pub(crate) fn remove_aside(path: &Path) -> Result<(), GitError> {
 }
 
 /// Removes a folder, one with read-only folders in it too; never follows a link. Fine when there is none.
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod collect;
 mod discover;
+mod kept_out;
 mod land;
 mod merge;
 mod refs;
