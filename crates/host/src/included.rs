@@ -287,6 +287,6 @@ mod tests {
         assert!(!world.tree.join(".env").exists() && !world.tree.join("a/key").exists());
         assert!(world.top.join("b/key").exists() && world.tree.join("a/work").exists());
         scrub(&world.tree, &read).unwrap();
-        assert_eq!(read_list(Path::new("/nonexistent/list")).unwrap(), [PathBuf::new(); 0]);
+        assert!(read_list(Path::new("/nonexistent/list")).unwrap().is_empty());
     }
 }

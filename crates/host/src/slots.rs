@@ -67,8 +67,8 @@ impl Slots {
     /// When there is none, or it cannot be written down.
     pub fn take(&self, key: &str, ports: Ports) -> Result<Slot, SlotError> {
         let mut held = self.lock();
-        if let Some((number, holder)) = held.iter().find(|(_, holder)| holder.key == key) {
-            return Ok(Slot { number: *number, port: holder.port });
+        if let Some(slot) = of(&held, key) {
+            return Ok(slot);
         }
         let is_free = |port: u16| held.values().all(|other| other.port.abs_diff(port) >= PORTS_PER_SLOT);
         let mut free = (0..ports.slots()).filter(|number| !held.contains_key(number));
@@ -84,11 +84,15 @@ impl Slots {
         Ok(slot)
     }
 
+    /// The slot that `key` holds.
+    pub fn of(&self, key: &str) -> Option<Slot> {
+        of(&self.lock(), key)
+    }
+
     /// The slot that `key` gave back, if it held one.
     pub fn give_back(&self, key: &str) -> Option<Slot> {
         let mut held = self.lock();
-        let (number, holder) = held.iter().find(|(_, holder)| holder.key == key)?;
-        let slot = Slot { number: *number, port: holder.port };
+        let slot = of(&held, key)?;
         held.remove(&slot.number);
         // Should it stay, it is given back once more after the next start.
         let _ = fs::remove_file(self.record(slot.number));
@@ -107,6 +111,11 @@ impl Slots {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Holder>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn of(held: &BTreeMap<u32, Holder>, key: &str) -> Option<Slot> {
+    let (number, holder) = held.iter().find(|(_, holder)| holder.key == key)?;
+    Some(Slot { number: *number, port: holder.port })
 }
 
 #[cfg(test)]

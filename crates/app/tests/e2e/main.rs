@@ -17,6 +17,7 @@ mod restart;
 mod sacred;
 mod samples;
 mod secrets;
+mod setup;
 mod support;
 mod torture;
 mod trains;

@@ -1,5 +1,6 @@
 //! An attempt's life on this machine: worktree, prompt, worker, what it left.
 
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{Read as _, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use ropewalk_host::content;
 use ropewalk_host::durable::{create_private_folder, read_record, write_durably};
 use ropewalk_host::git::Left;
 use ropewalk_host::identity;
+use ropewalk_host::included;
 use ropewalk_host::output::rules::OutputRules;
 use ropewalk_host::pool::{WorkerEvent, leftover};
 use ropewalk_host::shell;
@@ -22,6 +24,7 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
 
 use super::rows::{Case, History};
+use super::setup::SetUp;
 use super::spares::Errand;
 use super::{Hand, Site, landing, lock};
 
@@ -35,9 +38,11 @@ const SESSION: &str = "session";
 const LATER: i32 = 75;
 
 /// Why an attempt did not start: once more may help, or not.
-enum NoStart {
+pub(super) enum NoStart {
     SetUp(String),
     Passing(String),
+    /// It has ended already, as here.
+    Ended(Box<Exit>),
 }
 
 impl From<String> for NoStart {
@@ -49,23 +54,52 @@ impl From<String> for NoStart {
 impl Hand {
     /// Starts an attempt, or finds it again. Its folder decides which: see `Pool::run`.
     pub(super) fn start(&self, id: AttemptId) -> Option<Event> {
-        if !lock(&self.site.starting).insert(id) {
+        if let Entry::Vacant(vacant) = lock(&self.site.starting).entry(id) {
+            vacant.insert(false);
+        } else {
             return None;
         }
-        let started = self.try_start(id);
-        let failed = match started {
-            Ok(()) => None,
-            Err(NoStart::SetUp(detail)) => Some((ExitKind::SetUpFault, detail)),
-            Err(NoStart::Passing(detail)) => Some((ExitKind::CouldNotStart, detail)),
-        };
-        if let Some(why) = &failed {
-            // What was told as not started must not start after all, should it be asked for once more meanwhile; nobody
-            // may have heard it, as when the disk is full, and then it is told again.
-            lock(&self.site.given_up).insert(id, why.clone());
+        self.start_until_settled(id)
+    }
+
+    /// As [`start`](Self::start); one that is under way is gone through once more.
+    pub(super) fn start_again(&self, id: AttemptId) -> Option<Event> {
+        match lock(&self.site.starting).entry(id) {
+            Entry::Occupied(mut again) => {
+                again.insert(true);
+                return None;
+            }
+            Entry::Vacant(vacant) => drop(vacant.insert(false)),
         }
-        lock(&self.site.starting).remove(&id);
-        let (kind, detail) = failed?;
-        Some(Event::AttemptExited { attempt: id, exit: Exit::new(kind, detail) })
+        self.start_until_settled(id)
+    }
+
+    fn start_until_settled(&self, id: AttemptId) -> Option<Event> {
+        loop {
+            let event = match self.try_start(id) {
+                Ok(()) => None,
+                Err(NoStart::SetUp(detail)) => {
+                    Some(self.give_up(id, Exit::new(ExitKind::SetUpFault, detail)))
+                }
+                Err(NoStart::Passing(detail)) => {
+                    Some(self.give_up(id, Exit::new(ExitKind::CouldNotStart, detail)))
+                }
+                Err(NoStart::Ended(exit)) => Some(self.give_up(id, *exit)),
+            };
+            let mut starting = lock(&self.site.starting);
+            if event.is_some() || starting.get(&id) != Some(&true) {
+                starting.remove(&id);
+                return event;
+            }
+            starting.insert(id, false);
+        }
+    }
+
+    /// What was told as not started must not start after all, should it be asked for once more meanwhile; nobody may have
+    /// heard it, as when the disk is full, and then it is told again.
+    pub(super) fn give_up(&self, id: AttemptId, exit: Exit) -> Event {
+        lock(&self.site.given_up).insert(id, exit.clone());
+        Event::AttemptExited { attempt: id, exit }
     }
 
     fn try_start(&self, id: AttemptId) -> Result<(), NoStart> {
@@ -87,14 +121,15 @@ impl Hand {
         if !is_live {
             return Ok(());
         }
-        match lock(&self.site.given_up).get(&id).cloned() {
-            Some((ExitKind::SetUpFault, detail)) => return Err(NoStart::SetUp(detail)),
-            Some((_, detail)) => return Err(NoStart::Passing(detail)),
-            None => {}
+        if let Some(exit) = lock(&self.site.given_up).get(&id).cloned() {
+            return Err(NoStart::Ended(Box::new(exit)));
         }
         create_private_folder(&folder).map_err(|error| error.to_string())?;
         let assignment = match &case.task.kind {
-            TaskKind::Implement => self.prepare_worktree(id, &case, &history, &folder)?,
+            TaskKind::Implement => match self.prepare_worktree(id, &case, &history, &folder)? {
+                Some(assignment) => assignment,
+                None => return Ok(()),
+            },
             TaskKind::Command { folder: dir } => {
                 self.assignment(id, &case, &folder, Path::new(dir), None, &history)?
             }
@@ -109,13 +144,14 @@ impl Hand {
         Ok(())
     }
 
+    /// Nothing: its set-up is under way, and the end of that starts it once more.
     fn prepare_worktree(
         &self,
         id: AttemptId,
         case: &Case,
         history: &History,
         folder: &Path,
-    ) -> Result<Assignment, NoStart> {
+    ) -> Result<Option<Assignment>, NoStart> {
         let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
         let branch = case.prd.as_ref().and_then(|prd| prd.branch.made());
         let branch = branch.ok_or_else(|| "the PRD has no branch".to_owned())?;
@@ -139,7 +175,10 @@ impl Hand {
         repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
         self.site.groom.tell(Errand::Warm(project.id, start.clone()));
         write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
-        self.assignment(id, case, folder, &worktree, Some(&start), history)
+        match self.set_up(id, case, &repository, &worktree, &start)? {
+            SetUp::UnderWay => Ok(None),
+            SetUp::Done => self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some),
+        }
     }
 
     fn assignment(
@@ -172,6 +211,7 @@ impl Hand {
             given.push(("ROPEWALK_BASE", start.to_string()));
             let last = history.last.as_ref().and_then(|attempt| attempt.head.as_ref());
             given.extend(last.map(|head| ("ROPEWALK_PREVIOUS", head.to_string())));
+            self.furnish(&id.to_string(), case, &mut given)?;
         }
         let env = shell::environment(shell::own_environment(), &settings.env, &given);
         Site::refuse_short_secrets(settings, &env).map_err(NoStart::SetUp)?;
@@ -230,7 +270,7 @@ impl Hand {
         let message = leftover_message(&case.task, case.prd.as_ref(), id.number.0);
         let worktree = self.site.worktree(&id.to_string());
         let left = repository
-            .collect(id, &worktree, &start, &message, attempt.created_at.0)
+            .collect_without(id, &worktree, &start, &message, attempt.created_at.0, &self.included(id)?)
             .map_err(|error| error.to_string())?;
         Ok(match left {
             Left::Commit { head, changed } => Collected::Commit { head, changed },
@@ -259,7 +299,7 @@ impl Hand {
         let start = start_of(&attempt, &folder).ok_or_else(|| "it has no worktree yet".to_owned())?;
         let worktree = self.site.worktree(&id.to_string());
         let commit = repository
-            .checkpoint(id, &worktree, &start, ropewalk_host::clock::wall_ms())
+            .checkpoint_without(id, &worktree, &start, ropewalk_host::clock::wall_ms(), &self.included(id)?)
             .map_err(|error| error.to_string())?;
         let bytes = |name: &str| folder.join(name).symlink_metadata().map_or(0, |facts| facts.len());
         Ok(CheckpointFacts {
@@ -276,17 +316,28 @@ impl Hand {
         lock(&self.site.stopping).remove(&id);
         lock(&self.site.given_up).remove(&id);
         let worktree = self.site.worktree(&id.to_string());
-        let Ok(Case { project: Some(project), task, .. }) = self.case(id.task) else { return };
-        if task.kind != TaskKind::Implement {
-            return;
+        self.site.releases.begin(id);
+        let case = self.case(id.task).ok();
+        if let Some(case @ Case { project: Some(project), task, .. }) = &case
+            && task.kind == TaskKind::Implement
+        {
+            if self.tear_down(id, case, &worktree) {
+                return;
+            }
+            // The user's own files first: nothing of them may be in what is kept.
+            let released = self
+                .included(id)
+                .and_then(|files| included::scrub(&worktree, &files).map_err(|error| error.to_string()))
+                .and_then(|()| self.repository(project.id))
+                .and_then(|repository| {
+                    repository.release_worktree(id, &worktree).map_err(|error| error.to_string())
+                });
+            if let Err(detail) = released {
+                self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
+            }
+            self.site.groom.tell(Errand::Wash(project.id));
         }
-        let released = self.repository(project.id).and_then(|repository| {
-            repository.release_worktree(id, &worktree).map_err(|error| error.to_string())
-        });
-        if let Err(detail) = released {
-            self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
-        }
-        self.site.groom.tell(Errand::Wash(project.id));
+        self.released(id, case.as_ref());
     }
 
     /// Puts down what no event can carry, for the person who looks.
@@ -317,7 +368,7 @@ pub(super) fn found_again(key: &str, folder: &Path) -> Assignment {
     }
 }
 
-fn read_start(folder: &Path) -> Option<Oid> {
+pub(super) fn read_start(folder: &Path) -> Option<Oid> {
     Oid::new(std::fs::read_to_string(folder.join("start")).ok()?.trim()).ok()
 }
 
@@ -427,7 +478,7 @@ pub(super) fn read_worker_event(home: &Path, tail_max: usize, event: WorkerEvent
     }
 }
 
-fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
+pub(super) fn exit_of(record: &ExitRecord, folder: &Path, tail_max: usize) -> Exit {
     let (kind, detail) = match &record.end {
         End::Exited { code: 0 } => (ExitKind::Success, String::new()),
         End::Exited { code: LATER } => {

@@ -21,6 +21,7 @@ use ropewalk_host::{content, idle, output};
 
 use super::attempts::PROMPTS;
 use super::landing::candidate_of;
+use super::setup::attempt_of;
 use super::{Hand, lock};
 use crate::door::tell;
 
@@ -160,7 +161,11 @@ impl Hand {
             let record: ExitRecord = read_record(&exit_record(folder)).ok()??;
             return Some((Time(record.finished_at_ms), record.end == End::Exited { code: 0 }));
         }
-        let id: AttemptId = key.parse().ok()?;
+        if self.site.pool.keys_running().iter().any(|running| running == key) {
+            return None;
+        }
+        // A set-up's and a teardown's folder go with their attempt's.
+        let id: AttemptId = attempt_of(key).or_else(|| key.parse().ok())?;
         let rows = self.reader.attempts(id.task).ok()?;
         let row = rows.into_iter().find(|row| row.id == id)?;
         let AttemptState::Finished { outcome } = row.state else { return None };

@@ -97,6 +97,7 @@ impl Hand {
         match tried {
             Ok(()) => None,
             Err(detail) => {
+                self.give_slot_back(&key, None);
                 let commit = merged.commit.short().to_owned();
                 Some(Event::Checked { candidate: id, commit, run, result: CheckResult::Fault { detail } })
             }
@@ -125,6 +126,7 @@ impl Hand {
         let mut given = case.named(id);
         given.push(("ROPEWALK_WORKTREE", worktree.to_string_lossy().into_owned()));
         given.push(("ROPEWALK_BASE", merged.onto.to_string()));
+        self.furnish(&key, &case, &mut given)?;
         let checks = case.settings.checks.clone().unwrap_or_default();
         let env = shell::environment(shell::own_environment(), &case.settings.env, &given);
         Site::refuse_short_secrets(&case.settings, &env)?;
@@ -324,7 +326,9 @@ impl Hand {
         if !has_passed {
             let _ = std::fs::remove_dir_all(self.site.attempt_folder(key));
         }
-        if let Ok(Some(project)) = self.case(candidate.task).map(|case| case.task.project) {
+        let case = self.case(candidate.task).ok();
+        self.give_slot_back(key, case.as_ref());
+        if let Some(project) = case.and_then(|case| case.task.project) {
             self.remove_check_worktrees(candidate, project);
         }
     }

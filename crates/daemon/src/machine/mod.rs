@@ -8,6 +8,7 @@ mod keeping;
 mod landing;
 mod monitor;
 mod rows;
+mod setup;
 mod spares;
 mod sweep;
 
@@ -18,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use ropewalk_core::attempt::ExitKind;
+use ropewalk_core::attempt::Exit;
 use ropewalk_core::command::Answer;
 use ropewalk_core::effect::Effect;
 use ropewalk_core::engine::Engine;
@@ -32,7 +33,9 @@ use ropewalk_host::git::Repository;
 use ropewalk_host::output::rules::{OutputRules, OverOutput};
 use ropewalk_host::pool::Pool;
 use ropewalk_host::redact::VALUE_BYTES_MIN;
+use ropewalk_host::slots::Slots;
 use ropewalk_host::worker::protocol::Assignment;
+use ropewalk_host::worker::record::ExitRecord;
 use ropewalk_store::{SqliteReader, SqliteStore};
 
 use self::keeping::Bell;
@@ -54,6 +57,15 @@ enum Chore {
     CheckEnded {
         key: String,
         event: Event,
+    },
+    /// The set-up of an attempt's worktree has ended, or was lost.
+    SetUpEnded {
+        attempt: AttemptId,
+        ended: Result<Box<ExitRecord>, String>,
+    },
+    /// A worktree's teardown is over: it may go.
+    TornDown {
+        attempt: AttemptId,
     },
     /// One hand goes home.
     End,
@@ -89,13 +101,16 @@ struct Site {
     /// Attempts that were asked to end, so that one which is still being prepared does not start after all.
     stopping: Mutex<BTreeSet<AttemptId>>,
     /// Attempts that were told as not started, and why.
-    given_up: Mutex<BTreeMap<AttemptId, (ExitKind, String)>>,
+    given_up: Mutex<BTreeMap<AttemptId, Exit>>,
     /// Checks that are being prepared, by key, so that one asked for twice is prepared once and not swept away.
     checking: Mutex<BTreeSet<String>>,
     checkpointing: Mutex<BTreeSet<AttemptId>>,
     collecting: Mutex<BTreeSet<AttemptId>>,
-    /// Starts under way, so that one asked for twice is prepared once.
-    starting: Mutex<BTreeSet<AttemptId>>,
+    /// Starts under way, so that one asked for twice is prepared once; and whether it is to be gone through once more,
+    /// because its set-up has ended meanwhile.
+    starting: Mutex<BTreeMap<AttemptId, bool>>,
+    slots: Slots,
+    releases: setup::Releases,
 }
 
 /// One hand: the site, and a reader of its own.
@@ -118,13 +133,19 @@ impl Machine {
         let tail_max = options.limits.feedback_bytes_max;
         let (work, queue) = channel();
         let clear_ups = work.clone();
-        let on_event = move |event| match attempts::read_worker_event(&home, tail_max, event) {
-            Some((key, event @ Event::Checked { .. })) => {
-                // After the engine's end nobody clears up; the next one's sweep does.
-                let _ = clear_ups.send(Chore::CheckEnded { key, event });
+        let on_event = move |event| {
+            // After the engine's end nobody does any of these; the next one's start and sweep do.
+            if let Some(chore) = setup::chore_of(&event) {
+                let _ = clear_ups.send(chore);
+                return;
             }
-            Some((_, event)) => tell(&events, event),
-            None => {}
+            match attempts::read_worker_event(&home, tail_max, event) {
+                Some((key, event @ Event::Checked { .. })) => {
+                    let _ = clear_ups.send(Chore::CheckEnded { key, event });
+                }
+                Some((_, event)) => tell(&events, event),
+                None => {}
+            }
         };
         let warm = options.warm.min(WARM_MAX) as usize;
         let pool = Pool::open(&options.home, options.worker_program.clone(), warm, on_event)
@@ -143,6 +164,8 @@ impl Machine {
             checkpointing: Mutex::default(),
             collecting: Mutex::default(),
             starting: Mutex::default(),
+            slots: Slots::open(&options.home).map_err(|error| error.to_string())?,
+            releases: setup::Releases::default(),
         });
         let queue = Arc::new(Mutex::new(queue));
         let mut hands = Vec::new();
@@ -222,6 +245,7 @@ impl Machine {
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
+        self.site.releases.wait();
         // One end for each hand, behind all that they still hold.
         if let Some(work) = self.work.take() {
             for _ in 0..self.hands.len() {
@@ -249,10 +273,14 @@ impl World for Machine {
             // Not in the line behind slow git: whoever asks to stop wants it now.
             Effect::Stop { attempt, at_once } => {
                 lock(&self.site.stopping).insert(attempt);
+                self.site.pool.stop(&setup::set_up_key(attempt), at_once);
                 self.site.pool.stop(&attempt.to_string(), at_once);
             }
             Effect::StopCheck { candidate } => landing::stop_check(&self.site, candidate),
             effect => {
+                if let Effect::Release { attempt } = &effect {
+                    self.site.releases.begin(*attempt);
+                }
                 if let Some(work) = &self.work {
                     // Closed only in `close`, after the loop's end.
                     let _ = work.send(Chore::Effect(effect));
@@ -280,6 +308,11 @@ impl Hand {
                     let has_passed = matches!(event, Event::Checked { result: CheckResult::Passed, .. });
                     self.clear_check(&key, has_passed);
                     Some(event)
+                }
+                Ok(Chore::SetUpEnded { attempt, ended }) => self.set_up_ended(attempt, ended),
+                Ok(Chore::TornDown { attempt }) => {
+                    self.torn_down(attempt);
+                    None
                 }
                 Ok(Chore::End) | Err(_) => return,
             };

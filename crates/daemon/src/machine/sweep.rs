@@ -30,6 +30,7 @@ impl Hand {
                 self.release(attempt);
             }
         }
+        self.sweep_slots();
     }
 
     /// Spares outlive an engine; what a crash left of some does not.
@@ -41,7 +42,7 @@ impl Hand {
 
     /// The row decides, not only the list: attempts that began after the list was made are live too, and what
     /// has no row is nothing that we know enough of to take it away.
-    fn is_over(&self, attempt: AttemptId) -> bool {
+    pub(super) fn is_over(&self, attempt: AttemptId) -> bool {
         let row = self.history(attempt).ok().and_then(|history| history.this);
         row.is_some_and(|row| row.state.is_finished())
     }

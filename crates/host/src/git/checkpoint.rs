@@ -55,10 +55,10 @@ impl Repository {
             return Err(GitError::new("checkpoint", path, "git no longer knows the worktree"));
         };
         let tip = self.tip_of(&admin)?.unwrap_or_else(|| start.clone());
-        let index = self.private_index(Some(&admin), path, Some(&tip))?;
-        let mut left_out = self.embedded(path, &index.file.0)?;
-        left_out.extend(self.keep_out(path, &index, kept_out)?);
-        let tree = self.snapshot(path, &index, &left_out)?;
+        let mut index = self.private_index(Some(&admin), path, Some(&tip))?;
+        let embedded = self.embedded(path, &index.file.0)?;
+        self.keep_out(path, &mut index, kept_out)?;
+        let tree = self.snapshot(path, &index, &embedded)?;
         let commit = if tree == self.tree_of(&tip)? {
             tip
         } else {

@@ -68,7 +68,7 @@ impl Repository {
             return Ok(Left::Unfinished { detail: format!("a {what} is not finished") });
         }
         let tip = self.tip_of(&admin)?.unwrap_or_else(|| start.clone());
-        let index = self.private_index(Some(&admin), path, Some(&tip))?;
+        let mut index = self.private_index(Some(&admin), path, Some(&tip))?;
         if !index.unmerged.is_empty() {
             return Ok(Left::Unfinished {
                 detail: format!("conflicts are not resolved: {}", names(&index.unmerged)),
@@ -96,8 +96,8 @@ impl Repository {
             );
             return Ok(Left::Unfinished { detail });
         }
-        let left_out = self.keep_out(path, &index, kept_out)?;
-        let tree = self.snapshot(path, &index, &left_out)?;
+        self.keep_out(path, &mut index, kept_out)?;
+        let tree = self.snapshot(path, &index, &[])?;
         let head = if tree == self.tree_of(&tip)? {
             tip
         } else {

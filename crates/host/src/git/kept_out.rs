@@ -32,20 +32,21 @@ impl Repository {
         Ok(paths.iter().filter(|path| ignored.contains(&path.as_os_str().as_bytes())).cloned().collect())
     }
 
-    /// Takes the paths out of the index, should an agent have put them there; as they are to be left out of the snapshot.
+    /// Keeps the paths out of the snapshot that is made through this index, should an agent have put them there too.
     pub(crate) fn keep_out(
         &self,
         folder: &Path,
-        index: &PrivateIndex,
+        index: &mut PrivateIndex,
         paths: &[PathBuf],
-    ) -> Result<Vec<Vec<u8>>, GitError> {
+    ) -> Result<(), GitError> {
         if !paths.is_empty() {
             self.on_files("update-index", folder, &index.file.0)
                 .args(["update-index", "-z", "--force-remove", "--stdin"])
                 .stdin(listed(paths))
                 .run()?;
         }
-        Ok(paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect())
+        index.kept_out = paths.iter().map(|path| excluding(path.as_os_str().as_bytes())).collect();
+        Ok(())
     }
 
     /// Those of the paths that any commit from `start` to `tip` holds: what lands brings its history with it.
@@ -73,6 +74,20 @@ impl Repository {
         }
         Ok(committed)
     }
+}
+
+/// A pathspec that leaves out exactly this file. Not a literal one: `git add` fails when a path that it is told to leave
+/// out by its plain name is ignored besides, and so is a folder on the way to it. A pattern, that it is none until after
+/// its first byte, is not taken for a plain name.
+fn excluding(path: &[u8]) -> Vec<u8> {
+    let mut pathspec = b":(top,exclude,glob)".to_vec();
+    for (at, byte) in path.iter().enumerate() {
+        if at == 0 || b"*?[]\\".contains(byte) {
+            pathspec.push(b'\\');
+        }
+        pathspec.push(*byte);
+    }
+    pathspec
 }
 
 fn listed(paths: &[PathBuf]) -> Vec<u8> {

@@ -24,6 +24,8 @@ pub(crate) struct PrivateIndex {
     pub skips_files: bool,
     /// The copy could not be read and was made anew from a commit.
     pub remade: bool,
+    /// Pathspecs of files that are never stored.
+    pub kept_out: Vec<Vec<u8>>,
 }
 
 impl Repository {
@@ -70,6 +72,7 @@ impl Repository {
             linked: vec![],
             skips_files: false,
             remade,
+            kept_out: vec![],
         };
         let mut assumed = Vec::new();
         let mut skipped = Vec::new();
@@ -140,6 +143,9 @@ impl Repository {
         for path in index.submodules.iter().chain(leave_out) {
             paths.extend([b":(top,exclude,literal)", path.as_slice(), b"\0"].concat());
         }
+        for pathspec in &index.kept_out {
+            paths.extend([pathspec.as_slice(), b"\0"].concat());
+        }
         self.on_files("add", folder, &index.file.0)
             .args(["-c", "core.untrackedCache=false", "add", "--all"])
             .args(["--pathspec-from-file=-", "--pathspec-file-nul"])
@@ -172,6 +178,7 @@ impl Repository {
                 linked: vec![],
                 skips_files: false,
                 remade: true,
+                kept_out: vec![],
             };
             let inner_tree = self.snapshot_with_embedded(&inner, &empty, depth - 1)?;
             let prefix = [b"--prefix=", path.as_slice(), b"/"].concat();
