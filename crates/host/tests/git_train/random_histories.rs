@@ -22,10 +22,15 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
+#[expect(clippy::print_stderr, reason = "a failing test says how to play it again")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
 #[test]
 fn every_car_of_sixty_random_histories_has_the_files_that_git_gives_it() {
     let (first, count) = (number("ROPEWALK_TEST_SEED", 1), number("ROPEWALK_TEST_HISTORIES", HISTORIES));
-    println!("{count} histories from seed {first}");
+    tell(&format!("{count} histories from seed {first}"));
     let halves = std::thread::scope(|scope| {
         let half = |from: u64| move || (from..first + count).step_by(2).map(compare).collect::<Vec<_>>();
         let both = [scope.spawn(half(first)), scope.spawn(half(first + 1))];
@@ -35,7 +40,7 @@ fn every_car_of_sixty_random_histories_has_the_files_that_git_gives_it() {
     let merged = told.iter().filter(|end| matches!(end, Ended::Merged { .. })).count();
     let of = |wanted: &Ended| told.iter().filter(|end| *end == wanted).count();
     let (contained, conflicts) = (of(&Ended::Contained), of(&Ended::Conflict));
-    println!("{merged} merged, {contained} contained, {conflicts} conflicts");
+    tell(&format!("{merged} merged, {contained} contained, {conflicts} conflicts"));
     // A train of conflicts alone would prove little.
     let few = told.len() / 12;
     assert!(merged > few && contained > few && conflicts > few);

@@ -251,4 +251,5 @@ impl Repository {
     }
 }
 
-const RAW: [&str; 5] = ["-r", "-z", "--raw", "--no-renames", "--no-abbrev"];
+/// Submodules too, whatever a `.gitmodules` says of showing them.
+const RAW: [&str; 6] = ["-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none"];
