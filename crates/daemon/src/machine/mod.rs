@@ -352,7 +352,6 @@ impl Hand {
             }
             Effect::Sweep { live } => {
                 self.sweep(&live);
-                self.sweep_spares();
                 None
             }
             Effect::Stop { .. } | Effect::StopCheck { .. } => None,
@@ -371,14 +370,16 @@ impl Hand {
 
     /// The project's repository, opened once.
     fn repository(&self, project: ProjectId) -> Result<Repository, String> {
-        if let Some(repository) = lock(&self.site.repositories).get(&project) {
+        // Held while one is opened: two at once would make the control folder twice.
+        let mut repositories = lock(&self.site.repositories);
+        if let Some(repository) = repositories.get(&project) {
             return Ok(repository.clone());
         }
         let row = self.project(project)?;
         let control = self.site.home.join("git").join(project.to_string());
         let repository = Repository::open(Path::new(&row.top), Path::new(&row.common_dir), &control)
             .map_err(|error| error.to_string())?;
-        lock(&self.site.repositories).insert(project, repository.clone());
+        repositories.insert(project, repository.clone());
         Ok(repository)
     }
 }

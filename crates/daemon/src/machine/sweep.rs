@@ -16,7 +16,7 @@ use super::{Hand, lock};
 impl Hand {
     pub(super) fn sweep(&self, live: &[AttemptId]) {
         let live: BTreeSet<_> = live.iter().copied().collect();
-        let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
+        let entries = std::fs::read_dir(self.site.home.join("worktrees")).into_iter().flatten();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // An engine may have died while it removed one.
@@ -31,11 +31,23 @@ impl Hand {
             }
         }
         self.sweep_slots();
+        self.sweep_repositories(&live);
     }
 
-    /// Spares outlive an engine; what a crash left of some does not.
-    pub(super) fn sweep_spares(&self) {
+    /// What no folder tells of: branches of attempts that are over, and spares, which outlive an engine.
+    fn sweep_repositories(&self, live: &BTreeSet<AttemptId>) {
         for project in self.reader.projects().unwrap_or_default() {
+            let control = self.site.home.join("git").join(project.id.to_string());
+            // Where nothing was ever made there is nothing to look for; and the repository may be gone.
+            let Some(repository) = control.is_dir().then(|| self.repository(project.id).ok()).flatten()
+            else {
+                continue;
+            };
+            for attempt in repository.attempts_on_record() {
+                if !live.contains(&attempt) && self.is_over(attempt) {
+                    self.release(attempt);
+                }
+            }
             self.site.groom.tell(Errand::Wash(project.id));
         }
     }

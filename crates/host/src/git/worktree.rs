@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ropewalk_core::id::{AttemptId, BranchName, Oid};
@@ -60,8 +60,9 @@ impl Repository {
     pub fn remove_check_worktree(&self, path: &Path) -> Result<(), GitError> {
         {
             let turn = self.take_turn()?;
-            self.retire(&turn, path)?;
+            // In this order: a spare's name no longer says whose administration is left.
             self.remove_admin(&turn, path)?;
+            self.retire(&turn, path)?;
         }
         remove_aside(path)
     }
@@ -113,7 +114,9 @@ impl Repository {
         commit: &Oid,
         locked: Option<&str>,
     ) -> io::Result<()> {
-        let new = self.common().join(format!("ropewalk-{}.new", name_of(path).display()));
+        // One name for each state folder: what a crash leaves of it goes with the next.
+        let own = fs::metadata(self.control())?.ino();
+        let new = self.common().join(format!("ropewalk-{own}.new"));
         remove_tree(&new)?;
         fs::create_dir_all(new.join("logs"))?;
         fs::write(new.join("HEAD"), format!("{head}\n"))?;
@@ -163,6 +166,13 @@ impl Repository {
         let failed = |e: io::Error| GitError::io("worktree add", &file, &e);
         fs::create_dir_all(self.control().join("attempts")).map_err(failed)?;
         fs::write(&file, branch.as_str()).map_err(failed)
+    }
+
+    /// The attempts whose branch may still be there, also when no folder tells of them any more: the note is written
+    /// before the branch is made, and removed after it has gone.
+    pub fn attempts_on_record(&self) -> Vec<AttemptId> {
+        let entries = fs::read_dir(self.control().join("attempts")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
     pub(crate) fn recorded_branch(&self, attempt: AttemptId) -> Option<BranchName> {

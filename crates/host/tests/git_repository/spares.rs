@@ -134,10 +134,13 @@ fn a_worktree_that_is_given_back_is_handed_out_again_clean() {
     world.fsck();
 }
 
+/// Given the worktree, and a folder elsewhere.
+type Trick = fn(&Path, &Path);
+
 /// Everything we have thought of that an agent could do to a folder so that it is not what it seems.
 #[test]
 fn nothing_of_a_hostile_agent_is_left() {
-    let tricks: [(&str, fn(&Path, &Path)); 19] = [
+    let tricks: [(&str, Trick); 19] = [
         ("the same size, dated back", |tree, _| {
             let path = tree.join("src/m1/f1.txt");
             let before = path.metadata().unwrap().modified().unwrap();
@@ -165,7 +168,7 @@ fn nothing_of_a_hostile_agent_is_left() {
             fs::create_dir_all(tree.join("link/x")).unwrap();
         }),
         ("a closed folder", |tree, _| {
-            fs::set_permissions(tree.join("src/m3"), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join("src/m3"), Permissions::from_mode(0o000)).unwrap();
         }),
         ("an open folder", |tree, _| {
             fs::set_permissions(tree.join("src/m3"), Permissions::from_mode(0o777)).unwrap();
