@@ -42,8 +42,8 @@ pub(crate) enum Missing {
 }
 
 impl Repository {
-    /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and files that no ref of
-    /// ours keeps are first kept at a rescue ref; ignored files are not. Returns the attempt's rescue ref, if it
+    /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and
+    /// files that no ref of ours keeps are first kept at a rescue ref; ignored files are not. Returns the attempt's
     /// has one. Fine when parts or all of it are missing.
     ///
     /// # Errors
