@@ -29,6 +29,7 @@ pub(crate) fn init(init: &Init, out: &Out) -> Result<u8, Failure> {
     out.say(&format!("wrote {}", file.display()));
     out.say(&format!("repository {}, base branch {}", found.top.display(), found.base));
     out.say(&format!("\nnext:\n  set [agent.shell] command in {}", config::PROJECT_FILE));
-    out.say("  ropewalk trust                     # once more after each change of it\n  ropewalk run prd.json\n  ropewalk status");
+    out.say("  ropewalk trust                     # once more after each change of it");
+    out.say("  ropewalk run prd.json\n  ropewalk status");
     Ok(0)
 }

@@ -126,12 +126,12 @@ fn each_worktree_has_its_files_its_commands_and_its_own_ports_database_and_cache
 fn an_included_file_is_never_stored_whatever_the_agent_does_to_it() {
     let bench = bench("include = [\".env\", \"config/a.local\"]\n");
     let prd = bench.prd(&[story("US-001", &[]), story("US-002", &[]), story("US-003", &[])]);
-    // One makes git see it, and edits it; one fails with it so, and is rescued; one puts it away under its own name.
+    // One makes git see it, and edits it; one fails with it so, and is rescued; one puts a link to the user's in its place.
     let script = format!(
         "echo '!.env' >.gitignore; cat config/a.local >>.env; echo done >$ROPEWALK_STORY.txt
         case $ROPEWALK_STORY.$ROPEWALK_ATTEMPT in
           US-002.1) exit 1;;
-          US-003.*) mkdir -p x; mv .env x/.gitignore-not; rm x/.gitignore-not; rm -r config; mkdir config; ln -s {} config/a.local;;
+          US-003.*) rm .env; rm -r config; mkdir config; ln -s {} config/a.local;;
         esac",
         bench.repo.join("config/a.local").display()
     );
@@ -146,7 +146,8 @@ fn an_included_file_is_never_stored_whatever_the_agent_does_to_it() {
 fn a_commit_that_holds_an_included_file_does_not_land() {
     let bench = bench("include = [\".env\"]\n");
     let prd = bench.prd(&[story("US-001", &[])]);
-    let script = "echo done >done.txt; git add -f .env done.txt; git commit -qm all; git rm -q --cached .env; git commit -qm oops";
+    let script = "echo done >done.txt; git add -f .env done.txt; git commit -qm all; \
+        git rm -q --cached .env; git commit -qm oops";
     bench.expect(3, &["run", text(&prd), "--command", script, "--attempts", "1"]);
     bench.expect(0, &["why", "1"]).says(&["never stored", ".env"]);
     assert!(bench.landed_on(BRANCH).is_empty());
