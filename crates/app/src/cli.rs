@@ -117,6 +117,12 @@ Examples:
 
 Work waits where the project's settings say so: [land] review = true.")]
     Review(Review),
+    /// What was kept of attempts' worktrees before they were removed.
+    #[command(subcommand)]
+    Rescue(Rescue),
+    /// Worktrees: those in which agents work, and those of failed attempts.
+    #[command(subcommand)]
+    Worktree(Worktree),
     /// What this machine offers: what is there, what is weak, what is missing, and what to do about it.
     #[command(after_help = "\
 Example:
@@ -518,6 +524,84 @@ pub(crate) struct PrdName {
 pub(crate) struct Names {
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rescue {
+    /// List what was rescued in this repository.
+    #[command(after_help = "Example:\n  ropewalk rescue list --task PRD-001/US-003")]
+    List {
+        /// Only those of this task.
+        #[arg(long, value_name = "ID")]
+        task: Option<String>,
+    },
+    /// Show one rescue: what it holds, what was left out.
+    #[command(after_help = "Example:\n  ropewalk rescue show 3.1 --patch")]
+    Show {
+        /// As `rescue list` names it, such as 3.1.
+        id: String,
+        /// Which files differ from the commit that the worktree was at.
+        #[arg(long, conflicts_with = "patch")]
+        stat: bool,
+        /// How they differ.
+        #[arg(long)]
+        patch: bool,
+    },
+    /// Write rescued files back, into a new folder.
+    #[command(after_help = "\
+Examples:
+  ropewalk rescue restore 3.1                        # all files, into ./rescue-3.1
+  ropewalk rescue restore 3.1 --to . src/lib.rs      # one of them, into place
+  ropewalk rescue restore 3.1:stash-1 --to /tmp/old  # another part; `rescue show 3.1` lists them
+  ropewalk rescue restore 3.1 --branch look          # its commits, as a branch
+
+Nothing is overwritten without --force, and nothing is written through a link.")]
+    Restore(RescueRestore),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RescueRestore {
+    /// A rescue such as 3.1, or a part of one such as 3.1:index.
+    pub(crate) id: String,
+    /// Only these files and folders of it.
+    pub(crate) paths: Vec<PathBuf>,
+    /// The folder to write to; nothing: rescue-ID here.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Make this branch at its commit as well; without --to, instead.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) branch: Option<String>,
+    /// Write over files that are there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Worktree {
+    /// List worktrees of live attempts and those that are kept.
+    #[command(after_help = "Example:\n  ropewalk worktree list")]
+    List,
+    /// Open a shell in the worktree of a failed attempt.
+    #[command(
+        after_help = "Examples:\n  ropewalk worktree enter 3.1\n  cd \"$(ropewalk worktree enter 3.1 --print)\""
+    )]
+    Enter {
+        /// As `worktree list` names it, such as 3.1.
+        id: String,
+        /// Print the path instead.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Remove kept worktrees, once what is in them is rescued.
+    #[command(after_help = "Example:\n  ropewalk worktree prune --all")]
+    Prune {
+        /// As `worktree list` names them.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All that are kept.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -97,6 +97,13 @@ pub(crate) fn clock(ms: i64) -> String {
         .unwrap_or_default()
 }
 
+/// The date and the time of day on the user's clock.
+pub(crate) fn date(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string())
+        .unwrap_or_default()
+}
+
 /// The drawn picture: one line a PRD, one a running attempt, then what lands and what waits and why.
 fn lines_of(board: &Board) -> Vec<String> {
     let mut lines: Vec<_> = board.prds.iter().filter(|prd| prd.progress.stories > 0).map(prd_line).collect();

@@ -18,6 +18,7 @@ pub mod engine;
 pub mod event;
 pub mod graph;
 pub mod id;
+pub mod keep;
 pub mod limits;
 pub mod merges;
 pub mod plan;

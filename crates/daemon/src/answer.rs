@@ -24,7 +24,7 @@ use ropewalk_core::view::{
 };
 use ropewalk_store::SqliteReader;
 
-use crate::api::{Ask, NewTasks, Request, Response};
+use crate::api::{Ask, NewTasks, ProjectLine, Request, Response};
 use crate::door::Door;
 use crate::import;
 
@@ -223,6 +223,19 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
         Request::Task { task } => {
             let task = scope.task(desk, &task)?;
             task_view(desk, task)
+        }
+        Request::Project { task } => {
+            let id = match task {
+                Some(task) => scope.task(desk, &task)?.project,
+                None => scope.project,
+            };
+            let projects = desk.reader().projects().map_err(store_failed)?;
+            let found = projects.into_iter().find(|project| Some(project.id) == id);
+            let absent = || {
+                Refusal::new(RefusalKind::NotFound, "nothing has been run for this repository yet")
+                    .hint("ask from inside the repository, or name a task of it")
+            };
+            found.map(|row| Response::Project(ProjectLine::of(&row))).ok_or_else(absent)
         }
         Request::Notes { after, prd, limit } => {
             let prd = prd.map(|name| scope.prd(desk, &name)).transpose()?.map(|prd| prd.number);

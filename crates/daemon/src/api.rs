@@ -2,13 +2,17 @@
 //! `answer`.
 
 use ropewalk_core::command::{AtStop, Done, FromCheckpoint, Refusal, Verdict};
-use ropewalk_core::id::BranchName;
+use ropewalk_core::id::{BranchName, ProjectId};
 use ropewalk_core::merges::{MergeLine, MergesView};
+use ropewalk_core::row::Project;
 use ropewalk_core::sample::Sample;
 use ropewalk_core::settings::Settings;
 use ropewalk_core::time::Time;
 use ropewalk_core::view::{Board, NoteLine, PlanView, PrdLine, PrdView, TaskLine, TaskView};
 use serde::{Deserialize, Serialize};
+
+/// The file in an attempt's folder which says that its worktree was rescued and stays for a person to look at.
+pub const KEPT: &str = "kept";
 
 /// A question and where it is asked from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +141,10 @@ pub enum Request {
         attempt: Option<u32>,
         stat: bool,
     },
+    /// The project of a task; of none: the asker's own.
+    Project {
+        task: Option<String>,
+    },
     /// The history after a sequence number.
     Notes {
         after: u64,
@@ -159,6 +167,7 @@ impl Request {
             | Request::Merges
             | Request::Merge { .. }
             | Request::Diff { .. }
+            | Request::Project { .. }
             | Request::Notes { .. } => true,
             // Whoever looks at the board follows this engine, and wants to know of its end.
             Request::Board
@@ -224,6 +233,7 @@ pub enum Response {
     Merges(Box<MergesView>),
     Merge(Box<MergeLine>),
     Samples(Vec<Sample>),
+    Project(ProjectLine),
     Refused(Refusal),
     /// The imported document is not accepted: each fault with its place, already in words.
     Faults(Vec<FaultLine>),
@@ -237,4 +247,18 @@ pub struct FaultLine {
     pub rule: String,
     pub message: String,
     pub hint: Option<String>,
+}
+
+/// Where a project's repository is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectLine {
+    pub id: ProjectId,
+    pub top: String,
+    pub common_dir: String,
+}
+
+impl ProjectLine {
+    pub(crate) fn of(row: &Project) -> Self {
+        ProjectLine { id: row.id, top: row.top.clone(), common_dir: row.common_dir.clone() }
+    }
 }

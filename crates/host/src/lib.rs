@@ -8,6 +8,7 @@ pub mod containment;
 pub mod content;
 pub mod disk;
 pub mod durable;
+pub mod enter;
 pub mod facility;
 pub mod git;
 pub mod identity;

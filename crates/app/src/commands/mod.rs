@@ -10,6 +10,7 @@ mod init;
 mod logs;
 mod merge;
 mod prd;
+mod rescue;
 mod run;
 mod status;
 mod stop;
@@ -18,6 +19,7 @@ mod task;
 mod trust;
 pub(crate) mod watch;
 pub(crate) mod worker;
+mod worktree;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
@@ -42,6 +44,8 @@ pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Command::Merge(command) => merge::merge(command, out),
         Command::Diff(diff) => merge::diff(diff, out),
         Command::Review(review) => merge::review(review, out),
+        Command::Rescue(command) => rescue::rescue(command, out),
+        Command::Worktree(command) => worktree::worktree(command, out),
         Command::Doctor => doctor::doctor(out),
         Command::Bench(command) => bench::bench(command, out),
         Command::Config(config) => config::config(config, out),

@@ -19,7 +19,7 @@ const RESUMED: Duration = Duration::from_secs(10);
 const INSIDE: &str = "ROPEWALK_TEST_MAY_MOUNT";
 
 /// A small disk of its own in memory. Gone with the value.
-struct Disk {
+pub(crate) struct Disk {
     folder: PathBuf,
 }
 
@@ -37,7 +37,7 @@ impl Disk {
     }
 
     /// Until the very last byte is gone, whatever was given back meanwhile.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut fill = Command::new("dd");
         fill.arg("if=/dev/zero")
             .arg(format!("of={}", self.filler().display()))
@@ -46,7 +46,7 @@ impl Disk {
         assert!(!ended.success(), "the disk has no end");
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.filler()).expect("the filler");
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Disk {
 }
 
 /// Runs a test on a small disk: as it is where we may mount, else in a name space of our own, else not at all.
-fn on_a_small_disk(name: &str, test: impl FnOnce(&Bench, &Disk)) {
+pub(crate) fn on_a_small_disk(name: &str, test: impl FnOnce(&Bench, &Disk)) {
     let mut bench = Bench::bare_of_repository();
     let folder = bench.root().join("disk");
     if let Some(disk) = Disk::mount(&folder) {

@@ -13,6 +13,7 @@ mod habits;
 mod killed;
 mod main_job;
 mod refused;
+mod rescue;
 mod restart;
 mod sacred;
 mod samples;

@@ -329,9 +329,7 @@ impl Hand {
                 .included(id)
                 .and_then(|files| included::scrub(&worktree, &files).map_err(|error| error.to_string()))
                 .and_then(|()| self.repository(project.id))
-                .and_then(|repository| {
-                    repository.release_worktree(id, &worktree).map_err(|error| error.to_string())
-                });
+                .and_then(|repository| self.let_go(&repository, id, task, &worktree));
             if let Err(detail) = released {
                 self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
             }

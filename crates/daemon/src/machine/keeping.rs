@@ -53,7 +53,7 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    fn has_rung(&self) -> bool {
+    pub(super) fn has_rung(&self) -> bool {
         *lock(&self.has_rung)
     }
 
@@ -100,6 +100,7 @@ impl Hand {
                 self.complain(&format!("{item:?}: {detail}"));
             }
         }
+        self.trim_kept();
         if now.ms_since(*history_at) >= HISTORY_ROUND_MS {
             *history_at = now;
             self.forget_history(bell, now, retention);
@@ -189,6 +190,9 @@ impl Hand {
             // One that has moved away must not keep the others from being looked after.
             if let Err(detail) = self.forget_checkpoints(bell, project.id) {
                 self.complain(&format!("old checkpoints of {} are kept: {detail}", project.top));
+            }
+            if let Err(detail) = self.forget_refs(bell, project.id, now) {
+                self.complain(&format!("old rescues of {} are kept: {detail}", project.top));
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod keeping;
+mod kept;
 mod landing;
 mod monitor;
 mod rows;
@@ -21,6 +22,7 @@ use std::thread::JoinHandle;
 
 use ropewalk_core::attempt::Exit;
 use ropewalk_core::command::Answer;
+use ropewalk_core::disk::Floor;
 use ropewalk_core::effect::Effect;
 use ropewalk_core::engine::Engine;
 use ropewalk_core::event::{BranchResult, CheckResult, Event, ReplyTo};
@@ -111,6 +113,9 @@ struct Site {
     starting: Mutex<BTreeMap<AttemptId, bool>>,
     slots: Slots,
     releases: setup::Releases,
+    /// Held while kept worktrees are counted and let go: the hands and the keeper must not take the same one.
+    letting_go: Mutex<()>,
+    floor: Floor,
 }
 
 /// One hand: the site, and a reader of its own.
@@ -163,6 +168,8 @@ impl Machine {
             checking: Mutex::default(),
             checkpointing: Mutex::default(),
             collecting: Mutex::default(),
+            letting_go: Mutex::default(),
+            floor: options.floor,
             starting: Mutex::default(),
             slots: Slots::open(&options.home).map_err(|error| error.to_string())?,
             releases: setup::Releases::default(),

@@ -25,6 +25,7 @@ impl Hand {
                 self.sweep_check(name, candidate);
             } else if let Ok(attempt) = name.parse::<AttemptId>()
                 && !live.contains(&attempt)
+                && !self.is_kept(attempt)
                 && self.is_over(attempt)
             {
                 self.release(attempt);

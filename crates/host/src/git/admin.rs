@@ -119,10 +119,54 @@ pub(crate) fn last_logged(admin: &Path) -> Option<Oid> {
     })
 }
 
+/// Every commit that HEAD was at, as far back as its reflog is read, without those that were amended at once.
+pub(crate) fn all_logged(admin: &Path) -> Vec<Oid> {
+    let Some(text) = read_end(&admin.join("logs/HEAD"), LOG_BYTES_READ) else { return vec![] };
+    let mut found: Vec<Oid> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = String::from_utf8_lossy(line);
+        let (facts, what) = line.split_once('\t').unwrap_or((&line, ""));
+        let mut words = facts.split(' ');
+        let (Some(old), Some(new)) = (words.next(), words.next()) else { continue };
+        if what.starts_with("commit (amend)") && found.last().is_some_and(|last| last.as_str() == old) {
+            found.pop();
+        }
+        found.extend(Oid::new(new).ok().filter(|_| new.bytes().any(|digit| digit != b'0')));
+    }
+    found
+}
+
+/// The end of the reflog of HEAD as text: it names the branches that were checked out.
+pub(crate) fn head_log(admin: &Path) -> String {
+    let bytes = read_end(&admin.join("logs/HEAD"), LOG_BYTES_READ).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The end of the reflog of the stash, which all worktrees share.
+pub(crate) fn stash_log(common: &Path) -> String {
+    let bytes = read_end(&common.join("logs/refs/stash"), LOG_BYTES_READ).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The name of what is under way, if anything.
 pub(crate) fn under_way(admin: &Path) -> Option<&'static str> {
     let name = UNDER_WAY.iter().find(|(file, _)| admin.join(file).exists()).map(|(_, name)| *name)?;
     if admin.join("rebase-apply/applying").exists() { Some("am") } else { Some(name) }
+}
+
+/// The branches, as full refs, that a checkout has or has left only for the time of a rebase or a bisection.
+pub(crate) fn branches_held(admin: &Path) -> Vec<String> {
+    let read = |file: &str| {
+        let bytes = read_small(&admin.join(file))?;
+        String::from_utf8(trim(&bytes).to_vec()).ok()
+    };
+    let mut held: Vec<String> =
+        ["rebase-merge/head-name", "rebase-apply/head-name"].into_iter().filter_map(read).collect();
+    held.extend(read("BISECT_START").map(|short| format!("refs/heads/{short}")));
+    if let Some(Head::Ref(name)) = head_of(admin) {
+        held.push(name);
+    }
+    held
 }
 
 /// Whether the checkout has left `branch` only for the time of a rebase or a bisection.

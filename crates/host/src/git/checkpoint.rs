@@ -72,10 +72,15 @@ impl Repository {
     }
 
     fn checkpoint_kind(&self) -> String {
+        format!("{KIND}/{}", self.state_folder())
+    }
+
+    /// What tells this state folder from another one on the same repository.
+    pub(crate) fn state_folder(&self) -> String {
         let digest = Sha256::digest(self.control().as_os_str().as_bytes());
         let mut digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         digits.truncate(DIGITS);
-        format!("{KIND}/{digits}")
+        digits
     }
 
     /// Lets go of a task's checkpoints that are not among `kept`. Returns how many went.

@@ -25,6 +25,9 @@ const CARRIED: [&str; 8] = [
     "core.trustctime",
 ];
 
+/// Nothing is converted. `!` takes back what a worktree's file says where no value would switch it off.
+const EXACT: &str = "* -text -crlf -ident -filter !eol !working-tree-encoding -diff -merge\n";
+
 /// A project's repository as Ropewalk uses it. Cheap to clone; every method blocks on git.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -130,6 +133,39 @@ impl Repository {
             call = call.arg("-c").arg(setting);
         }
         call.arg("-c").arg(excludes)
+    }
+
+    /// As [`on_files`](Self::on_files), but every byte of a file is taken and given as it is: no attribute of a worktree's
+    /// asks for another line end, encoding or keyword.
+    pub(crate) fn on_exact_files(
+        &self,
+        operation: &'static str,
+        folder: &Path,
+        index: &Path,
+    ) -> Result<Call, GitError> {
+        let exact = self.exact_folder()?;
+        // What a stopped clock or a forged time hides from a quick look, a change of the inode tells.
+        let sharp =
+            ["-c", "core.trustctime=true", "-c", "core.checkStat=default", "-c", "core.autocrlf=false"];
+        Ok(self.on_files(operation, folder, index).args(sharp).arg(git_dir(&exact)))
+    }
+
+    /// A git folder with nothing but attributes that outrank those of any worktree, made when absent.
+    fn exact_folder(&self) -> Result<PathBuf, GitError> {
+        let exact = self.control().join("exact");
+        let attributes = exact.join("info/attributes");
+        if attributes.is_file() {
+            return Ok(exact);
+        }
+        let failed = |error: std::io::Error| GitError::io("init", &exact, &error);
+        let _guard = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let format = self.on_objects("rev-parse").args(["rev-parse", "--show-object-format"]).run()?.text();
+        make_control(&exact, &format)?;
+        let fresh = self.scratch("attributes");
+        fs::create_dir_all(exact.join("info")).map_err(failed)?;
+        fs::write(&fresh.0, EXACT).map_err(failed)?;
+        fs::rename(&fresh.0, &attributes).map_err(failed)?;
+        Ok(exact)
     }
 
     /// Runs `commit-tree`. The same arguments give the same commit.

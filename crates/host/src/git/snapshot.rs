@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::id::Oid;
 
 use super::repository::{Repository, Scratch};
-use super::run::GitError;
+use super::run::{Call, GitError};
 
 /// A copy of a worktree's index that git may write to, and what was found in it.
 #[derive(Debug)]
@@ -26,6 +26,27 @@ pub(crate) struct PrivateIndex {
     pub remade: bool,
     /// Pathspecs of files that are never stored.
     pub kept_out: Vec<Vec<u8>>,
+    /// Files are taken byte for byte, whatever attributes and configuration say of line ends and encodings.
+    pub exact: bool,
+    /// Paths that no snapshot holds, whether the index knows them or not.
+    pub never: Vec<Vec<u8>>,
+}
+
+impl PrivateIndex {
+    /// One that knows nothing.
+    pub(crate) fn of(file: Scratch, remade: bool) -> Self {
+        PrivateIndex {
+            file,
+            unmerged: vec![],
+            submodules: vec![],
+            linked: vec![],
+            skips_files: false,
+            remade,
+            exact: false,
+            never: vec![],
+            kept_out: vec![],
+        }
+    }
 }
 
 impl Repository {
@@ -65,15 +86,7 @@ impl Repository {
         listing: &[u8],
         remade: bool,
     ) -> Result<PrivateIndex, GitError> {
-        let mut index = PrivateIndex {
-            file,
-            unmerged: vec![],
-            submodules: vec![],
-            linked: vec![],
-            skips_files: false,
-            remade,
-            kept_out: vec![],
-        };
+        let mut index = PrivateIndex::of(file, remade);
         let mut assumed = Vec::new();
         let mut skipped = Vec::new();
         for entry in split_nul(listing) {
@@ -131,6 +144,20 @@ impl Repository {
         Ok(found)
     }
 
+    /// As [`on_files`](Self::on_files), in the way that this index wants.
+    pub(crate) fn on_index(
+        &self,
+        operation: &'static str,
+        folder: &Path,
+        index: &PrivateIndex,
+    ) -> Result<Call, GitError> {
+        if index.exact {
+            self.on_exact_files(operation, folder, &index.file.0)
+        } else {
+            Ok(self.on_files(operation, folder, &index.file.0))
+        }
+    }
+
     /// The tree of everything in `folder` that is not ignored. Submodules stay as the index has them: looking
     /// inside one would run git there. `leave_out` are further paths to leave as the index has them.
     pub(crate) fn snapshot(
@@ -140,13 +167,13 @@ impl Repository {
         leave_out: &[Vec<u8>],
     ) -> Result<Oid, GitError> {
         let mut paths = b".\0".to_vec();
-        for path in index.submodules.iter().chain(leave_out) {
+        for path in index.submodules.iter().chain(leave_out).chain(&index.never) {
             paths.extend([b":(top,exclude,literal)", path.as_slice(), b"\0"].concat());
         }
         for pathspec in &index.kept_out {
             paths.extend([pathspec.as_slice(), b"\0"].concat());
         }
-        self.on_files("add", folder, &index.file.0)
+        self.on_index("add", folder, index)?
             .args(["-c", "core.untrackedCache=false", "add", "--all"])
             .args(["--pathspec-from-file=-", "--pathspec-file-nul"])
             .stdin(paths)
@@ -171,14 +198,15 @@ impl Repository {
         }
         for path in embedded {
             let inner = folder.join(OsStr::from_bytes(&path));
+            let below = [path.as_slice(), b"/"].concat();
             let empty = PrivateIndex {
-                file: self.scratch("index"),
-                unmerged: vec![],
-                submodules: vec![],
-                linked: vec![],
-                skips_files: false,
-                remade: true,
-                kept_out: vec![],
+                exact: index.exact,
+                never: index
+                    .never
+                    .iter()
+                    .filter_map(|p| Some(p.strip_prefix(&below[..])?.to_vec()))
+                    .collect(),
+                ..PrivateIndex::of(self.scratch("index"), true)
             };
             let inner_tree = self.snapshot_with_embedded(&inner, &empty, depth - 1)?;
             let prefix = [b"--prefix=", path.as_slice(), b"/"].concat();

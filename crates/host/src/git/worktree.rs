@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::id::{AttemptId, BranchName, Oid};
 
 use super::admin::settled;
-use super::release::Missing;
 use super::repository::{Repository, Turn};
+use super::rescue::{Missing, Parting};
 use super::run::GitError;
 
 impl Repository {
@@ -31,7 +31,7 @@ impl Repository {
         let remains = [path, &aside(&settled(path)), &self.branch_record(attempt)];
         if admin.is_some() || remains.iter().any(|path| path.symlink_metadata().is_ok()) {
             // Should anyone have worked in the remains, that is kept.
-            self.release(attempt, path, Missing::IsHalfMade)?;
+            self.release(attempt, path, Missing::IsHalfMade, &Parting::default())?;
         }
         self.make(path, start, None, |turn| {
             let wanted = BranchName::new(&format!("ropewalk/{attempt}"))

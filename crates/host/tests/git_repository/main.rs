@@ -8,6 +8,7 @@ mod land;
 mod merge;
 mod refs;
 mod release;
+mod rescue;
 mod spares;
 mod whole_way;
 mod worktree;

