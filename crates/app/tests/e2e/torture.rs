@@ -101,11 +101,15 @@ impl Round {
         }
     }
 
-    /// Agents, without what they left behind, that a worker has reported: an attempt whose `agent.json` is written.
+    /// Agents, without what they left behind, that a worker has reported: an attempt whose `agent.json` is written. One whose
+    /// worker was killed before is on its way to its end, though nobody may have got to it yet.
     fn agents_alive(&self) -> Vec<Listed> {
+        let workers = self.bench.workers();
         let is_agent = |listed: &Listed| {
             let key = format!("{}.{}", listed.name, listed.attempt);
-            listed.is_alive() && !listed.name.contains('-') && self.bench.note(&key, "agent.json").is_some()
+            let has_worker = self.bench.worker_of(&key).is_some_and(|pid| workers.contains(&pid));
+            let is_reported = self.bench.note(&key, "agent.json").is_some();
+            listed.is_alive() && !listed.name.contains('-') && is_reported && has_worker
         };
         self.bench.listed().into_iter().filter(is_agent).collect()
     }
