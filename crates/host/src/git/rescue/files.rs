@@ -76,7 +76,8 @@ impl Repository {
             }
         }
         self.take_over_embedded(path, &index, EMBEDDED_DEPTH_MAX, &mut nested)?;
-        index.exact = true;
+        // Of a half-made one nothing tells which files git has converted as it wrote them: they are no work.
+        index.exact = wreck.missing == Missing::IsWork;
         self.forget_in_index(wreck, &mut index, &parting.secrets)?;
         let staged = self.staged(wreck, &index)?;
         let choice = self.choose_ignored(wreck, parting, &index)?;
