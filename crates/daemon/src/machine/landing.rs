@@ -126,7 +126,7 @@ impl Hand {
         let mut given = case.named(id);
         given.push(("ROPEWALK_WORKTREE", worktree.to_string_lossy().into_owned()));
         given.push(("ROPEWALK_BASE", merged.onto.to_string()));
-        self.furnish(&key, &case, &mut given)?;
+        self.furnish(key, &case, &mut given)?;
         let checks = case.settings.checks.clone().unwrap_or_default();
         let env = shell::environment(shell::own_environment(), &case.settings.env, &given);
         Site::refuse_short_secrets(&case.settings, &env)?;
