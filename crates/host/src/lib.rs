@@ -6,6 +6,7 @@ pub mod cache;
 pub mod clock;
 pub mod containment;
 pub mod content;
+mod crash;
 pub mod disk;
 pub mod durable;
 pub mod enter;

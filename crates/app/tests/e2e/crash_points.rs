@@ -27,12 +27,18 @@ fn stories() -> Vec<Story> {
     ]
 }
 
-/// Runs the command so that it crashes at its n-th point, if it has so many.
-fn run_to_point(bench: &Bench, args: &[&str], point: u32) -> Ran {
+/// Runs the command so that it crashes at its n-th point of that kind, if it has so many.
+fn run_to_point(bench: &Bench, args: &[&str], kind: &str, point: u32) -> Ran {
     let mut command = bench.command(args);
-    command.env("FAILPOINT_CRASH_AT", point.to_string());
-    bench.start(command, format!("{} (crash at {point})", args.join(" "))).wait()
+    command.env(kind, point.to_string());
+    bench.start(command, format!("{} ({kind}={point})", args.join(" "))).wait()
 }
+
+/// Before and after each commit of the store.
+const COMMIT: &str = "FAILPOINT_CRASH_AT";
+
+/// Before and after each run of git, and between the steps that make and take away worktrees.
+const GIT: &str = "FAILPOINT_CRASH_AT_GIT";
 
 /// Benches at work at once: each waits for the disk and for its agents most of the time.
 const BENCHES: usize = 4;
@@ -48,10 +54,17 @@ struct Reach {
 impl Reach {
     /// Runs the command so that it crashes at this point, and again to its end; skips what is known to be
     /// beyond the end.
-    fn try_point(&self, bench: &Bench, args: &[&str], point: u32) {
-        let ran = run_to_point(bench, args, point);
+    fn try_point(
+        &self,
+        bench: &Bench,
+        args: &[&str],
+        (kind, point): (&str, u32),
+        meanwhile: impl Fn(&Bench),
+    ) {
+        let ran = run_to_point(bench, args, kind, point);
         if crashed(&ran) {
             self.highest.fetch_max(point, Ordering::SeqCst);
+            meanwhile(bench);
             bench.expect(0, args);
         } else {
             ran.expect(0);
@@ -64,10 +77,34 @@ impl Reach {
     }
 }
 
+/// Every how many of git's steps one is tried: all of them where `FAILPOINT_STRIDE` is 1, which takes a while.
+fn stride() -> u32 {
+    std::env::var("FAILPOINT_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+/// Somebody else commits to the PRD's branch, where there is one.
+fn move_target(bench: &Bench) {
+    if bench.git(&["for-each-ref", "refs/heads/feature"]).is_empty() {
+        return;
+    }
+    let commit = bench.git(&["commit-tree", &format!("{BRANCH}^{{tree}}"), "-p", BRANCH, "-m", "By hand"]);
+    bench.git(&["update-ref", &format!("refs/heads/{BRANCH}"), commit.trim()]);
+}
+
+/// What a git that was killed leaves behind.
+fn leave_locks(bench: &Bench) {
+    for lock in ["refs/heads/feature/PRD-001.lock", "packed-refs.lock"] {
+        let path = bench.repo.join(".git").join(lock);
+        if path.parent().is_some_and(Path::is_dir) {
+            std::fs::write(path, "").expect("a lock");
+        }
+    }
+}
+
 /// Takes points until one is beyond the end.
-fn each_point(reach: &Reach, next: &AtomicU32, attempt: impl Fn(u32)) {
+fn each_point(reach: &Reach, next: &AtomicU32, stride: u32, attempt: impl Fn(u32)) {
     loop {
-        let point = next.fetch_add(1, Ordering::SeqCst);
+        let point = next.fetch_add(stride, Ordering::SeqCst);
         if reach.is_beyond(point) {
             return;
         }
@@ -87,12 +124,12 @@ fn in_parallel(work: impl Fn() + Sync) {
 fn a_crash_at_any_commit_of_a_run_costs_nothing() {
     let (reach, next) = (Reach::default(), AtomicU32::new(1));
     in_parallel(|| {
-        each_point(&reach, &next, |point| {
+        each_point(&reach, &next, 1, |point| {
             let (bench, stories) = (Bench::new(), stories());
             let prd = bench.prd(&stories);
             let agent = bench.agent("");
             let run = ["run", text(&prd), "--command", &agent, "--check", "test ! -e red.txt"];
-            reach.try_point(&bench, &run, point);
+            reach.try_point(&bench, &run, (COMMIT, point), |_| ());
             bench.assert_landed_in_order(BRANCH, &stories);
             bench.assert_clean(&["main", BRANCH]);
         });
@@ -105,11 +142,11 @@ fn a_crash_at_any_commit_of_a_run_costs_nothing() {
 fn a_crash_at_any_commit_of_a_landing_costs_nothing() {
     let (reach, next) = (Reach::default(), AtomicU32::new(1));
     in_parallel(|| {
-        each_point(&reach, &next, |point| {
+        each_point(&reach, &next, 1, |point| {
             let bench = Bench::new();
             let prd = bench.prd(&[story("US-001", &[])]);
             bench.expect(0, &["run", text(&prd), "--command", &bench.agent(""), "--check", "true"]);
-            reach.try_point(&bench, &["prd", "land", "PRD-001"], point);
+            reach.try_point(&bench, &["prd", "land", "PRD-001"], (COMMIT, point), |_| ());
             assert_eq!(bench.git(&["status", "--porcelain"]), "");
             assert_eq!(bench.git(&["rev-list", "--count", "--first-parent", "main"]), "2\n", "landed once");
             assert_eq!(bench.git(&["rev-parse", "main^2"]), bench.git(&["rev-parse", BRANCH]));
@@ -118,6 +155,53 @@ fn a_crash_at_any_commit_of_a_landing_costs_nothing() {
     });
     let highest = reach.highest.into_inner();
     assert!(highest >= 4, "only {highest} points were reached");
+}
+
+#[test]
+fn a_crash_at_any_step_with_git_costs_nothing_whoever_moves_the_target_meanwhile() {
+    let (reach, next) = (Reach::default(), AtomicU32::new(1));
+    in_parallel(|| {
+        each_point(&reach, &next, stride(), |point| {
+            let bench = Bench::new();
+            let stories = [
+                story("US-001", &[]),
+                story("US-002", &[]).steps("fail 1; edit two.txt"),
+                story("US-003", &[]),
+            ];
+            let prd = bench.prd(&stories);
+            let agent = bench.agent("");
+            let run = ["run", text(&prd), "--command", &agent, "--check", "true"];
+            let meanwhile = |bench: &Bench| match point / stride() % 6 {
+                0 | 3 | 4 => {}
+                1 | 2 => move_target(bench),
+                _ => leave_locks(bench),
+            };
+            reach.try_point(&bench, &run, (GIT, point), meanwhile);
+            bench.assert_landed_in_order(BRANCH, &stories);
+            bench.assert_clean(&["main", BRANCH]);
+        });
+    });
+    let highest = reach.highest.into_inner();
+    assert!(highest >= 60, "only {highest} points were reached");
+}
+
+#[test]
+fn a_crash_at_any_step_of_moving_the_base_leaves_its_checkout_clean() {
+    let (reach, next) = (Reach::default(), AtomicU32::new(1));
+    in_parallel(|| {
+        each_point(&reach, &next, stride().div_ceil(2), |point| {
+            let bench = Bench::new();
+            let prd = bench.prd(&[story("US-001", &[])]);
+            bench.expect(0, &["run", text(&prd), "--command", &bench.agent(""), "--check", "true"]);
+            let land = ["prd", "land", "PRD-001"];
+            reach.try_point(&bench, &land, (GIT, point), |_| ());
+            assert_eq!(bench.git(&["status", "--porcelain"]), "", "point {point}");
+            assert_eq!(bench.git(&["rev-list", "--count", "--first-parent", "main"]), "2\n", "landed once");
+            bench.assert_clean(&["main", BRANCH]);
+        });
+    });
+    let highest = reach.highest.into_inner();
+    assert!(highest >= 10, "only {highest} points were reached");
 }
 
 /// Runs the command on a disk that fails as told.

@@ -10,6 +10,7 @@ use super::repository::Repository;
 use super::rescue::{Missing, Parting};
 use super::run::GitError;
 use super::worktree::{remove_aside, set_aside};
+use crate::crash;
 
 impl Repository {
     /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and files
@@ -52,14 +53,18 @@ impl Repository {
             Missing::IsWork => self.retire(&turn, path)?,
             Missing::IsHalfMade => set_aside(path)?,
         }
+        crash::step();
         self.remove_admin(&turn, path)?;
+        crash::step();
         if let (Some(branch), Some(tip)) = (&wreck.branch, &wreck.branch_tip)
             && self.checkouts_of(&branch.full_ref())?.is_empty()
         {
             self.move_ref(&turn, &branch.full_ref(), None, Some(tip), "ropewalk: remove branch")?;
         }
         drop(turn);
+        crash::step();
         remove_aside(path)?;
+        crash::step();
         let _ = fs::remove_file(self.branch_record(attempt));
         Ok(name)
     }

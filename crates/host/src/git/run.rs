@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::crash;
+
 /// No call of ours takes seconds on a healthy machine; the largest known checkouts take under a minute.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// What git gets to remove its lock files between SIGTERM and SIGKILL.
@@ -178,6 +180,7 @@ impl Call {
         let failed = |detail: String| GitError::new(self.operation, &self.repository, detail);
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        crash::step();
         let mut child = self.command.spawn().map_err(|error| GitError {
             git_missing: error.kind() == io::ErrorKind::NotFound && self.repository.is_dir(),
             ..failed(format!("cannot start git: {error}"))
@@ -186,6 +189,7 @@ impl Call {
         let input = self.stdin.take().unwrap_or_default();
         let talked = converse(&mut child, &input, self.stdout_bytes_max, self.cut, deadline)
             .and_then(|streams| Ok((streams, wait_until(&mut child, deadline)?)));
+        crash::step();
         match talked {
             Ok(((stdout, stderr), status)) => {
                 let stderr = String::from_utf8_lossy(&stderr).into_owned();

@@ -13,6 +13,7 @@ use super::admin::settled;
 use super::repository::{Repository, Turn};
 use super::rescue::{Missing, Parting};
 use super::run::GitError;
+use crate::crash;
 
 impl Repository {
     /// Makes the attempt's worktree at `path`, on a branch of its own that starts at `start`, out of a spare when
@@ -62,8 +63,10 @@ impl Repository {
             let turn = self.take_turn()?;
             // In this order: a spare's name no longer says whose administration is left.
             self.remove_admin(&turn, path)?;
+            crash::step();
             self.retire(&turn, path)?;
         }
+        crash::step();
         remove_aside(path)
     }
 
@@ -91,7 +94,9 @@ impl Repository {
                     .and_then(|()| fs::write(path.join(".git"), pointer))
                     .map_err(failed)?,
             }
+            crash::step();
             self.make_admin(&turn, &admin, path, &head, commit, locked).map_err(failed)?;
+            crash::step();
             admin
         };
         if spare.is_none() {
@@ -118,6 +123,7 @@ impl Repository {
         let own = fs::metadata(self.control())?.ino();
         let new = self.common().join(format!("ropewalk-{own}.new"));
         remove_tree(&new)?;
+        crash::step();
         fs::create_dir_all(new.join("logs"))?;
         fs::write(new.join("HEAD"), format!("{head}\n"))?;
         fs::write(new.join("commondir"), "../..\n")?;

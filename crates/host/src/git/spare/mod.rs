@@ -35,6 +35,7 @@ use super::admin::settled;
 use super::repository::{Repository, Turn};
 use super::run::{Call, GitError};
 use super::worktree::remove_tree;
+use crate::crash;
 use crate::durable::create_private_folder;
 
 /// Spares of one project at once: as many as the attempts of a large machine. What is given back beyond that is
@@ -273,7 +274,9 @@ impl Spares {
         let (number, _hold) = self.free_number(turn)?;
         let used = self.file(SPARE, number, "used");
         let moved = fs::rename(self.index_of(name), self.file(SPARE, number, "index"))
+            .inspect(|()| crash::step())
             .and_then(|()| fs::rename(&known, &used))
+            .inspect(|()| crash::step())
             .and_then(|()| fs::rename(settled(path), self.folder_of(number)));
         if moved.is_err() {
             self.forget_spare(number);
