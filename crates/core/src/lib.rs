@@ -31,6 +31,7 @@ pub mod retention;
 pub mod retry;
 pub mod row;
 pub mod sample;
+pub mod scope;
 pub mod search;
 pub mod settings;
 pub mod setup;

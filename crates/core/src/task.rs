@@ -27,6 +27,9 @@ pub struct Task {
     /// The checkpoint that its next attempt is to go on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+    /// The files that it means to touch, as its story names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
     /// Rises by one with each change of the row; the store refuses a change that does not follow on.
     pub version: u64,
     pub settings: Settings,

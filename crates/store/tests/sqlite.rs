@@ -34,6 +34,7 @@ fn task(id: u64) -> Task {
         attempts: 0,
         tally: Tally::default(),
         resume: None,
+        scope: Vec::new(),
         version: 1,
         settings: Settings::default(),
         depends_on: Vec::new(),

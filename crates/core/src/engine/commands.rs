@@ -323,6 +323,7 @@ impl Engine {
                 attempts: 0,
                 tally: Tally::default(),
                 resume: None,
+                scope: Vec::new(),
                 version: 1,
                 settings: add.settings.clone(),
                 depends_on: depends_on.clone(),

@@ -283,6 +283,7 @@ impl Engine {
         let edited = Task {
             title: document.title.clone(),
             priority: document.priority,
+            scope: document.files.clone(),
             state: TaskState::Blocked,
             // Another text is another task to fail at.
             tally: Tally::default(),
@@ -377,6 +378,7 @@ fn new_task(document: &StoryDocument, id: TaskId, depends_on: Vec<TaskId>) -> Ta
         attempts: 0,
         tally: Tally::default(),
         resume: None,
+        scope: document.files.clone(),
         version: 1,
         settings: Settings::default(),
         depends_on,

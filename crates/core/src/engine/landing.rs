@@ -172,6 +172,7 @@ impl Engine {
             attempts: 1,
             tally: Tally::default(),
             resume: None,
+            scope: Vec::new(),
             version: 1,
             settings: Settings::default(),
             depends_on: Vec::new(),

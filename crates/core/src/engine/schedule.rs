@@ -8,6 +8,7 @@ use crate::change::{Change, NoteKind, TaskMoved};
 use crate::effect::Effect;
 use crate::id::{AttemptId, AttemptNumber, TaskId};
 use crate::row::PrdState;
+use crate::scope::may_meet;
 use crate::settings::OnDependencyFailure;
 use crate::task::{CancelReason, TaskState};
 use crate::time::Time;
@@ -20,10 +21,32 @@ impl Engine {
         self.give_turns();
         self.wake_waiting();
         while !self.is_stopping() && self.shortage.is_none() && self.attempts.len() < self.slots as usize {
-            let Some(&(_, task)) = self.ready.first() else { break };
+            let Some(task) = self.next_ready() else { break };
             self.lease(&mut step, task);
         }
         step
+    }
+
+    /// The best ready task that means to touch no file of one that runs or lands; the best of all where none is like
+    /// that.
+    fn next_ready(&self) -> Option<TaskId> {
+        /// So far down the line it is looked: who is further behind is not to overtake so many.
+        const LOOKED_AT_MAX: usize = 32;
+        let &(_, first) = self.ready.first()?;
+        let landing = self.candidates.values().filter(|candidate| !candidate.state.is_final());
+        let busy = self.attempts.keys().copied().chain(landing.map(|candidate| candidate.id.task));
+        let scope = |id: TaskId| {
+            let task = &self.tasks.get(&id)?.task;
+            (!task.scope.is_empty()).then_some((task.project, &task.scope))
+        };
+        let busy: Vec<_> = busy.filter_map(scope).collect();
+        let is_free = |id: &TaskId| {
+            scope(*id).is_none_or(|(project, own)| {
+                !busy.iter().any(|(other, scope)| *other == project && may_meet(own, scope))
+            })
+        };
+        let mut looked_at = self.ready.iter().take(LOOKED_AT_MAX).map(|(_, id)| *id);
+        if busy.is_empty() { Some(first) } else { looked_at.find(is_free).or(Some(first)) }
     }
 
     /// Gives PRDs their turn: one that was begun before one that was not, then the older. A PRD keeps its place while

@@ -148,6 +148,7 @@ pub(super) fn task(id: u64) -> Task {
         attempts: 3,
         tally: Tally { failures: 4, conflicts: 5, fault: Some(Fault::Lost), repeats: 6, faults: 7 },
         resume: Some(resume()),
+        scope: vec!["src/**/*.rs".into(), TEXT.into()],
         version: 1,
         settings: settings(),
         depends_on: Vec::new(),

@@ -25,7 +25,7 @@ const LAND: &str = "land";
 macro_rules! task_columns {
     () => {
         "id, version, attempts, failures, conflicts, repeats, detail, project, prd, kind, folder, priority, \
-         created_at, story, title, settings, fault, resume, faults"
+         created_at, story, title, settings, fault, resume, faults, scope"
     };
 }
 pub(crate) use task_columns;
@@ -57,15 +57,16 @@ pub(crate) fn put(connection: &Connection, task: &Task, delta: &mut Delta) -> Re
 
 fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
     const SQL: &str = "insert into task (id, version, state, attempts, failures, conflicts, repeats, detail,
-            project, prd, kind, folder, priority, created_at, story, title, settings, fault, resume, faults)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+            project, prd, kind, folder, priority, created_at, story, title, settings, fault, resume, faults,
+            scope)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
         on conflict (id) do update set version = excluded.version, state = excluded.state,
             attempts = excluded.attempts, failures = excluded.failures, conflicts = excluded.conflicts,
             repeats = excluded.repeats, detail = excluded.detail, project = excluded.project,
             prd = excluded.prd, kind = excluded.kind, folder = excluded.folder,
             priority = excluded.priority, created_at = excluded.created_at, story = excluded.story,
             title = excluded.title, settings = excluded.settings, fault = excluded.fault,
-            resume = excluded.resume, faults = excluded.faults";
+            resume = excluded.resume, faults = excluded.faults, scope = excluded.scope";
     let (kind, folder) = match &task.kind {
         TaskKind::Implement => (IMPLEMENT, None),
         TaskKind::Command { folder } => (COMMAND, Some(folder)),
@@ -92,6 +93,7 @@ fn put_row(connection: &Connection, task: &Task) -> Result<(), Fault> {
         optional_json(task.tally.fault.as_ref())?,
         optional_json(task.resume.as_ref())?,
         task.tally.faults,
+        optional_json((!task.scope.is_empty()).then_some(&task.scope))?,
     ];
     run(connection, SQL, params)?;
     Ok(())
@@ -231,6 +233,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<Task, Fault> {
             .map_err(|e| Fault::Damaged(format!("a task's story: {e}")))?,
         title: row.get(14)?,
         settings: if text(row, 15)? == "{}" { Settings::default() } else { from_json(row, 15)? },
+        scope: optional_from_json(row, 19)?.unwrap_or_default(),
         depends_on: Vec::new(),
     })
 }

@@ -104,3 +104,18 @@ fn a_dependency_that_closes_a_circle_is_refused_with_the_way_round() {
     assert!(itself.text.contains("1 -> 1"), "{}", itself.text);
     assert!(bench.ask(Command::AddDependency { task: TaskId(1), on: TaskId(9) }).is_err());
 }
+
+#[test]
+fn of_two_stories_that_mean_the_same_files_one_waits_while_others_can_start() {
+    let mut stories = document(&[&[], &[], &[]]);
+    for (story, file) in stories.stories.iter_mut().zip(["src/a.rs", "src/", "docs/b.md"]) {
+        story.files = vec![file.to_owned()];
+    }
+    let mut bench = Bench::with(Settings::default());
+    bench.ask(Command::SetSlots { slots: 2 }).expect("two");
+    bench.import(import(stories)).expect("accepted");
+    assert_eq!(bench.make_branch(), [start(1, 1), start(3, 1)]);
+    // It goes first again once nothing is in its way, and also where there is nothing else to do.
+    bench.ask(Command::SetSlots { slots: 3 }).expect("three");
+    assert_eq!(bench.state(2), "leased");
+}
