@@ -103,6 +103,9 @@ Examples:
     /// What waits to land, what came back, what has landed.
     #[command(subcommand)]
     Merge(Merge),
+    /// Where work that runs or waits to land would meet, before it lands.
+    #[command(after_help = "Example:\n  ropewalk conflicts")]
+    Conflicts,
     /// What an attempt changed.
     #[command(after_help = "\
 Examples:

@@ -41,6 +41,38 @@ pub struct MergeLine {
     pub feedback: Option<String>,
 }
 
+/// Two pieces of work that touch the same files, before either has landed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeetingLine {
+    pub one: String,
+    pub one_task: TaskId,
+    pub other: String,
+    pub other_task: TaskId,
+    pub how: MeetingKind,
+    pub files: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeetingKind {
+    /// As they are now, git does not merge them.
+    Conflict,
+    /// Both changed these files, and git merges them.
+    SameFiles,
+    /// What their stories name may meet; neither has touched it yet, or only one has.
+    SameScope,
+}
+
+impl MeetingKind {
+    pub fn text(self) -> &'static str {
+        match self {
+            MeetingKind::Conflict => "conflict",
+            MeetingKind::SameFiles => "same files, merge cleanly",
+            MeetingKind::SameScope => "their stories name the same files",
+        }
+    }
+}
+
 impl MergeLine {
     pub fn of(candidate: &Candidate, name: String) -> MergeLine {
         let merged = candidate.merged();

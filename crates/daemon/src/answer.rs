@@ -1,5 +1,6 @@
 //! Turns requests into commands and views. Resolves names; has no rules of its own.
 
+mod conflicts;
 mod merges;
 
 use std::path::Path;
@@ -121,6 +122,7 @@ fn try_answer(desk: &mut dyn Desk, ask: Ask) -> Result<Response, Refusal> {
             done(desk.command(Command::Review { task, verdict }))
         }
         Request::Merges => merges::all(desk.reader()),
+        Request::Conflicts => conflicts::all(desk),
         Request::Merge { task } => {
             let task = scope.task(desk, &task)?;
             merges::one(desk.reader(), &task)

@@ -3,7 +3,7 @@
 
 use ropewalk_core::command::{AtStop, Done, FromCheckpoint, Refusal, Verdict};
 use ropewalk_core::id::{BranchName, ProjectId};
-use ropewalk_core::merges::{MergeLine, MergesView};
+use ropewalk_core::merges::{MeetingLine, MergeLine, MergesView};
 use ropewalk_core::row::Project;
 use ropewalk_core::sample::Sample;
 use ropewalk_core::settings::Settings;
@@ -135,6 +135,8 @@ pub enum Request {
     Merge {
         task: String,
     },
+    /// Where work that runs or waits to land would meet.
+    Conflicts,
     /// What an attempt changed; nothing: the latest.
     Diff {
         task: String,
@@ -165,6 +167,7 @@ impl Request {
             | Request::Tasks { .. }
             | Request::Task { .. }
             | Request::Merges
+            | Request::Conflicts
             | Request::Merge { .. }
             | Request::Diff { .. }
             | Request::Project { .. }
@@ -232,6 +235,7 @@ pub enum Response {
     Notes(Vec<NoteLine>),
     Merges(Box<MergesView>),
     Merge(Box<MergeLine>),
+    Meetings(Vec<MeetingLine>),
     Samples(Vec<Sample>),
     Project(ProjectLine),
     Refused(Refusal),

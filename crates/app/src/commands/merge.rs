@@ -92,6 +92,27 @@ fn show(name: &str, out: &Out) -> Result<u8, Failure> {
     Ok(0)
 }
 
+pub(crate) fn conflicts(out: &Out) -> Result<u8, Failure> {
+    let place = Place::look()?;
+    let meetings = match place.ask(&mut Session::open(&place.home)?, Request::Conflicts)? {
+        Response::Meetings(meetings) => meetings,
+        response => return Err(Failure::unexpected(&response)),
+    };
+    if out.is_json() {
+        out.json(&meetings);
+        return Ok(0);
+    }
+    if meetings.is_empty() {
+        out.say("nothing that runs or waits to land touches the same files");
+        return Ok(0);
+    }
+    let rows = meetings.iter().map(|line| {
+        vec![line.one.clone(), line.other.clone(), line.how.text().to_owned(), line.files.join(" ")]
+    });
+    out.say(&table(&["one", "other", "how", "files"], rows));
+    Ok(0)
+}
+
 pub(crate) fn diff(diff: &Diff, out: &Out) -> Result<u8, Failure> {
     let place = Place::look()?;
     let request = Request::Diff { task: diff.name.id.clone(), attempt: diff.attempt, stat: diff.stat };

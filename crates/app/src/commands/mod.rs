@@ -42,6 +42,7 @@ pub(crate) fn dispatch(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Command::Cancel(names) => task::cancel(&names.ids, out),
         Command::Retry(retry) => task::retry(retry, out),
         Command::Merge(command) => merge::merge(command, out),
+        Command::Conflicts => merge::conflicts(out),
         Command::Diff(diff) => merge::diff(diff, out),
         Command::Review(review) => merge::review(review, out),
         Command::Rescue(command) => rescue::rescue(command, out),

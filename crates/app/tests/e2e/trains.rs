@@ -92,7 +92,8 @@ fn work_waits_for_a_review_and_a_rejection_is_what_the_next_attempt_is_told() {
     let stories = [story("US-1", &[])];
     let prd = bench.prd(&stories);
     let prompts = bench.root().join("prompts");
-    let (prd, agent) = (prd.to_str().expect("a path"), format!("cat >> {}; date > a.txt", prompts.display()));
+    let (prd, agent) =
+        (prd.to_str().expect("a path"), format!("cat >> {}; date +%N > a.txt", prompts.display()));
     let run = ["run", prd, "--command", &agent];
     bench.expect(3, &run);
     let shown = bench.json(&["diff", "PRD-001/US-1"]);
@@ -107,4 +108,46 @@ fn work_waits_for_a_review_and_a_rejection_is_what_the_next_attempt_is_told() {
     bench.assert_landed_in_order(BRANCH, &stories);
     let merge = bench.json(&["merge", "show", "PRD-001/US-1"]);
     assert_eq!((&merge["state"], &merge["candidate"]["number"]), (&"landed".into(), &2.into()), "{merge}");
+}
+
+#[test]
+fn work_that_will_meet_is_told_before_it_lands() {
+    let bench = Bench::new();
+    let stories = [
+        story("US-1", &[]).steps("edit shared.txt one; mark ready; gate go"),
+        story("US-2", &[]).steps("edit shared.txt two; mark ready; gate go"),
+        story("US-3", &[]).steps("edit apart.txt; mark ready; gate go"),
+    ];
+    let prd = bench.prd(&stories);
+    let agent = bench.agent("");
+    let engine = bench.spawn(&["run", prd.to_str().expect("a path"), "--command", &agent]);
+    let are_ready = || bench.record().iter().filter(|record| record.what == "ready").count() == 3;
+    wait_for("all three", || are_ready().then_some(()));
+    let meetings = bench.json(&["conflicts"]);
+    assert_eq!(meetings.as_array().map(Vec::len), Some(1), "{meetings}");
+    let names = (&meetings[0]["one"], &meetings[0]["other"]);
+    assert_eq!(names, (&"PRD-001/US-1".into(), &"PRD-001/US-2".into()));
+    assert_eq!((&meetings[0]["how"], &meetings[0]["files"][0]), (&"conflict".into(), &"shared.txt".into()));
+    bench.open_gate("go");
+    engine.wait().expect(0);
+    bench.assert_landed_in_order(BRANCH, &stories);
+    assert_eq!(bench.json(&["conflicts"]), serde_json::json!([]));
+}
+
+#[test]
+fn after_a_conflict_the_next_attempt_is_told_both_sides_and_what_the_other_story_wanted() {
+    let bench = Bench::new();
+    let stories = [story("US-1", &[]), story("US-2", &[])];
+    let prd = bench.prd(&stories);
+    let prompts = bench.root().join("prompts");
+    // Both edit the same line; the second attempt of whoever came later leaves it as it found it.
+    let agent = format!(
+        "cat >> {}; if [ $ROPEWALK_ATTEMPT = 1 ]; then echo $ROPEWALK_STORY > shared.txt; else touch own.txt; fi",
+        prompts.display()
+    );
+    bench.expect(0, &["run", prd.to_str().expect("a path"), "--workers", "2", "--command", &agent]);
+    let told = fs::read_to_string(prompts).expect("three prompts");
+    for wanted in ["<<<<<<<", ">>>>>>>", "what landed there before: Story US-"] {
+        assert!(told.contains(wanted), "{wanted} is missing in {told}");
+    }
 }

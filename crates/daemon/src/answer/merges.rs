@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ropewalk_core::command::{Refusal, RefusalKind};
-use ropewalk_core::id::{AttemptId, AttemptNumber, Oid};
+use ropewalk_core::id::{AttemptId, AttemptNumber, Oid, ProjectId};
 use ropewalk_core::merges::{MergeLine, MergesView};
 use ropewalk_core::port::Read;
 use ropewalk_core::task::Task;
@@ -99,12 +99,20 @@ pub(super) fn diff(
 }
 
 fn repository(desk: &dyn Desk, task: &Task, attempt: AttemptId) -> Result<Repository, Refusal> {
+    let absent = || Refusal::new(RefusalKind::Invalid, format!("attempt {attempt} worked in no repository"));
+    open(desk, task.project.ok_or_else(absent)?)
+}
+
+/// A project's repository.
+pub(super) fn open(desk: &dyn Desk, project: ProjectId) -> Result<Repository, Refusal> {
     let projects = desk.reader().projects().map_err(store_failed)?;
-    let project = task.project.and_then(|id| projects.into_iter().find(|project| project.id == id));
-    let project = project.ok_or_else(|| {
-        Refusal::new(RefusalKind::Invalid, format!("attempt {attempt} worked in no repository"))
-    })?;
+    let absent = || Refusal::new(RefusalKind::NotFound, format!("project {project} is not in the store"));
+    let project = projects.into_iter().find(|row| row.id == project).ok_or_else(absent)?;
     let control = desk.home().join("git").join(project.id.to_string());
+    if !control.is_dir() {
+        // The engine makes it with its first work, and nobody else at the same moment.
+        return Err(Refusal::new(RefusalKind::NotFound, "no attempt has worked in this repository yet"));
+    }
     Repository::open(Path::new(&project.top), Path::new(&project.common_dir), &control)
         .map_err(|error| Refusal::new(RefusalKind::Failed, error.to_string()))
 }

@@ -366,7 +366,7 @@ pub(super) fn found_again(key: &str, folder: &Path) -> Assignment {
     }
 }
 
-pub(super) fn read_start(folder: &Path) -> Option<Oid> {
+pub(crate) fn read_start(folder: &Path) -> Option<Oid> {
     Oid::new(std::fs::read_to_string(folder.join("start")).ok()?.trim()).ok()
 }
 

@@ -6,7 +6,8 @@ use ropewalk_core::attempt::{Exit, ExitKind};
 use ropewalk_core::candidate::{CandidateState, MergedCommit, Source};
 use ropewalk_core::effect::Car;
 use ropewalk_core::event::{CheckResult, Event, LandResult, MergeResult};
-use ropewalk_core::id::{AttemptId, BranchName, Oid, ProjectId};
+use ropewalk_core::id::{AttemptId, BranchName, Oid, ProjectId, TaskId};
+use ropewalk_core::limits::shorten;
 use ropewalk_core::port::Read;
 use ropewalk_core::prompt::landing_message;
 use ropewalk_core::settings::LandMethod;
@@ -16,6 +17,7 @@ use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 
+use super::rows::Case;
 use super::spares::Errand;
 use super::{Hand, Site, lock};
 
@@ -50,6 +52,7 @@ impl Hand {
             repository.train(target, &loads, text_max).map_err(|error| error.to_string())?.ok_or(gone)?;
         let mut line = train.onto;
         let mut coupled = train.cars.into_iter();
+        let mut at = 0;
         for (_, result) in results.iter_mut().filter(|(_, result)| result.is_none()) {
             *result = Some(match coupled.next().ok_or("git merged fewer than it was given")? {
                 Coupled::Merged { onto, commit, tree } => {
@@ -60,10 +63,30 @@ impl Hand {
                     let tree = repository.tree_of(&line).map_err(|error| error.to_string())?;
                     MergeResult::Contained { commit: line.clone(), tree }
                 }
-                Coupled::Conflict { files, text } => MergeResult::Conflict { files, text },
+                Coupled::Conflict { files, text } => {
+                    let others = self.landed_before(&repository, &line, &loaded[at].head, &files);
+                    MergeResult::Conflict { files, text: shorten(&format!("{text}{others}"), text_max) }
+                }
             });
+            at += 1;
         }
         Ok(results.into_iter().filter_map(|(id, result)| Some((id, result?))).collect())
+    }
+
+    /// What has landed in these files since this work began: who is to bring both sides together must know what the
+    /// other one was for. A look that fails costs only the words.
+    fn landed_before(&self, repository: &Repository, line: &Oid, head: &Oid, files: &[String]) -> String {
+        let landed = repository.landed_in(line, head, files, "Ropewalk-Task", OTHERS_MAX).unwrap_or_default();
+        let mut text = String::new();
+        for number in landed.iter().filter_map(|number| number.parse().ok()) {
+            let Ok(Case { task, .. }) = self.case(TaskId(number)) else { continue };
+            text += &format!("\n--- what landed there before: {}\n", task.title);
+            if let Ok(Some(story)) = self.story(&task) {
+                text += &shorten(&story.body, OTHER_BYTES_MAX);
+                text.push('\n');
+            }
+        }
+        text
     }
 
     /// The commit that a car stands for now, and what its own commit is to say.
@@ -261,6 +284,10 @@ fn parts_of(key: &str) -> Option<(AttemptId, &str, u32)> {
     let (candidate, commit) = rest.rsplit_once('-')?;
     Some((candidate.parse().ok()?, commit, run.parse().ok()?))
 }
+
+/// Stories of the other side that a conflict's text holds, and how much of each.
+const OTHERS_MAX: usize = 3;
+const OTHER_BYTES_MAX: usize = 2 << 10;
 
 /// A car with what git is to make of it.
 struct Load {

@@ -40,8 +40,10 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::ExitRecord;
 use ropewalk_store::{SqliteReader, SqliteStore};
 
+pub(crate) use self::attempts::read_start;
 use self::keeping::Bell;
 use self::monitor::Monitor;
+pub(crate) use self::setup::INCLUDED;
 use self::spares::{Errand, Groom, SpareRules};
 use crate::door::{Message, Options, tell};
 
@@ -393,7 +395,7 @@ impl Hand {
 
 impl Site {
     fn attempt_folder(&self, key: &str) -> PathBuf {
-        self.home.join("attempts").join(key)
+        attempt_folder(&self.home, key)
     }
 
     /// A secret that is too short to be looked for must not be handed out: it would be stored wherever it is printed.
@@ -439,8 +441,18 @@ impl Site {
     }
 
     fn worktree(&self, key: &str) -> PathBuf {
-        self.home.join("worktrees").join(key)
+        worktree_folder(&self.home, key)
     }
+}
+
+/// Where what is known of an attempt or a check lies.
+pub(crate) fn attempt_folder(home: &Path, key: &str) -> PathBuf {
+    home.join("attempts").join(key)
+}
+
+/// Where an attempt or a check works.
+pub(crate) fn worktree_folder(home: &Path, key: &str) -> PathBuf {
+    home.join("worktrees").join(key)
 }
 
 /// A hand that panicked leaves plain sets behind, never half a change: the lock's poison says nothing.

@@ -32,7 +32,7 @@ const SET_UP: &str = "setup-";
 const TEAR_DOWN: &str = "teardown-";
 
 /// The list of copied files, in an attempt's folder.
-const INCLUDED: &str = "included";
+pub(crate) const INCLUDED: &str = "included";
 
 /// How long an engine that ends waits for teardowns: each has its own time, and some to be killed.
 const TEARDOWNS_WAIT: Duration = Duration::from_millis(TEARDOWN_TIMEOUT_MS_MAX + 60_000);

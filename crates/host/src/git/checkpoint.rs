@@ -47,6 +47,21 @@ impl Repository {
         at_ms: i64,
         kept_out: &[PathBuf],
     ) -> Result<Oid, GitError> {
+        let commit = self.commit_of_worktree(attempt, path, start, at_ms, kept_out)?;
+        let turn = self.take_turn()?;
+        self.pin(&turn, &self.checkpoint_kind(), attempt, &commit)?;
+        Ok(commit)
+    }
+
+    /// A commit of all that the worktree holds, in no ref.
+    pub(crate) fn commit_of_worktree(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        start: &Oid,
+        at_ms: i64,
+        kept_out: &[PathBuf],
+    ) -> Result<Oid, GitError> {
         // Not through a link: it could lead to any folder of the user's.
         if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             return Err(GitError::new("checkpoint", path, "the folder of the worktree is gone"));
@@ -59,16 +74,12 @@ impl Repository {
         let embedded = self.embedded(path, &index.file.0)?;
         self.keep_out(path, &mut index, kept_out)?;
         let tree = self.snapshot(path, &index, &embedded)?;
-        let commit = if tree == self.tree_of(&tip)? {
-            tip
-        } else {
-            let message = format!("checkpoint of attempt {attempt}\n");
-            let said = self.commit_tree(tree.as_str(), &[tip.as_str()], &message, at_ms)?;
-            self.oid("commit", &said.text())?
-        };
-        let turn = self.take_turn()?;
-        self.pin(&turn, &self.checkpoint_kind(), attempt, &commit)?;
-        Ok(commit)
+        if tree == self.tree_of(&tip)? {
+            return Ok(tip);
+        }
+        let message = format!("checkpoint of attempt {attempt}\n");
+        let said = self.commit_tree(tree.as_str(), &[tip.as_str()], &message, at_ms)?;
+        self.oid("commit", &said.text())
     }
 
     fn checkpoint_kind(&self) -> String {

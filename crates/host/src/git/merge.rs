@@ -112,6 +112,31 @@ impl Repository {
         Ok(call.run_accepting(&[0, 1])?.code == 0)
     }
 
+    /// The trailers of that key, of the latest landings on `tip` that `head` has not and that changed one of these files;
+    /// the latest first, at most `count_max`.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn landed_in(
+        &self,
+        tip: &Oid,
+        head: &Oid,
+        files: &[String],
+        trailer: &str,
+        count_max: usize,
+    ) -> Result<Vec<String>, GitError> {
+        // Not `head..tip`: with a path, git leaves out what differs from the head itself.
+        let base =
+            self.on_objects("merge-base").args(["merge-base", tip.as_str(), head.as_str()]).run()?.text();
+        let call = self.on_objects("log").args(["--literal-pathspecs", "log", "--first-parent", "-m"]);
+        let format = format!("--format=%(trailers:key={trailer},valueonly)");
+        let call = call.arg(format).arg(format!("--max-count={count_max}")).arg(format!("{base}..{tip}"));
+        let said = call.arg("--").args(files).run()?;
+        let lines =
+            said.text().lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        Ok(lines)
+    }
+
     /// Reads what follows the tree in `merge-tree -z`: paths, an empty one, then messages, each as a count of
     /// paths, the paths, a type and a text.
     fn conflict(&self, tree: &Oid, said: &[u8], text_max: usize) -> Result<ConflictText, GitError> {
