@@ -51,10 +51,10 @@ impl Hand {
         let train =
             repository.train(target, &loads, text_max).map_err(|error| error.to_string())?.ok_or(gone)?;
         let mut line = train.onto;
-        let mut coupled = train.cars.into_iter();
-        let mut at = 0;
+        let mut coupled = loaded.iter().zip(train.cars);
         for (_, result) in results.iter_mut().filter(|(_, result)| result.is_none()) {
-            *result = Some(match coupled.next().ok_or("git merged fewer than it was given")? {
+            let (load, coupled) = coupled.next().ok_or("git merged fewer than it was given")?;
+            *result = Some(match coupled {
                 Coupled::Merged { onto, commit, tree } => {
                     line = commit.clone();
                     MergeResult::Merged(MergedCommit { onto, commit, tree })
@@ -64,11 +64,10 @@ impl Hand {
                     MergeResult::Contained { commit: line.clone(), tree }
                 }
                 Coupled::Conflict { files, text } => {
-                    let others = self.landed_before(&repository, &line, &loaded[at].head, &files);
+                    let others = self.landed_before(&repository, &line, &load.head, &files);
                     MergeResult::Conflict { files, text: shorten(&format!("{text}{others}"), text_max) }
                 }
             });
-            at += 1;
         }
         Ok(results.into_iter().filter_map(|(id, result)| Some((id, result?))).collect())
     }
