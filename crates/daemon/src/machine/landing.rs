@@ -38,15 +38,24 @@ impl Hand {
         cars: &[Car],
     ) -> Result<Vec<(AttemptId, MergeResult)>, String> {
         let repository = self.repository(project)?;
+        let text_max = self.site.limits.feedback_bytes_max;
         let mut results: Vec<(AttemptId, Option<MergeResult>)> = Vec::new();
         let mut loaded = Vec::new();
         for car in cars {
-            let load = self.load(&repository, car);
+            let load = self.load(&repository, car).and_then(|load| {
+                // One that git cannot work with, as when its commits are gone, is not to hold the others up.
+                let is_alone = cars.len() == 1;
+                let known = if is_alone { Ok(true) } else { repository.is_commit(&load.head) };
+                match known {
+                    Ok(true) => Ok(load),
+                    Ok(false) => Err(format!("its commit {} is not in the repository", load.head)),
+                    Err(error) => Err(error.to_string()),
+                }
+            });
             results.push((car.candidate, load.as_ref().err().map(|detail| fault(detail))));
             loaded.extend(load);
         }
         let gone = format!("the branch {target} is gone; make it again with `git branch {target} COMMIT`");
-        let text_max = self.site.limits.feedback_bytes_max;
         let loads: Vec<_> = loaded.iter().map(Load::as_car).collect();
         let train =
             repository.train(target, &loads, text_max).map_err(|error| error.to_string())?.ok_or(gone)?;

@@ -122,7 +122,11 @@ impl Repository {
         if self.is_commit(&tip)? { Ok(Some(tip)) } else { Ok(None) }
     }
 
-    pub(crate) fn is_commit(&self, oid: &Oid) -> Result<bool, GitError> {
+    /// Whether there is such a commit.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn is_commit(&self, oid: &Oid) -> Result<bool, GitError> {
         let said =
             self.on_objects("cat-file").args(["cat-file", "-t", oid.as_str()]).run_accepting(&[0, 1, 128])?;
         Ok(said.text() == "commit")
