@@ -28,6 +28,10 @@ pub(crate) struct Place {
     source: OnceCell<Option<Source>>,
 }
 
+/// Stands for the checks of a file that is not trusted any more: no program has this name, so that whatever comes to be
+/// checked is parked and says why.
+const NOT_TRUSTED: &str = "ropewalk.toml-is-not-trusted-any-more,-see-ropewalk-trust";
+
 impl Place {
     /// Looks round: changes nothing.
     pub(crate) fn look() -> Result<Place, Failure> {
@@ -194,12 +198,20 @@ impl Place {
         self.add_project_with(session, self.project_settings()?)
     }
 
-    /// The same with what is set outside of the repository alone.
+    /// The same with what is set outside of the repository alone. What waits to land is not to land unchecked for that:
+    /// where the file has checks, none can be run until it is trusted again.
     pub(crate) fn add_project_without_file(&self, session: &mut Session) -> Result<(), Failure> {
         let user = self.user_file();
         let env = self.env.iter().cloned();
         let config = config::resolve(&Flags::default(), env, None, user.as_deref())?;
-        self.add_project_with(session, self.anchored(&config))
+        let mut settings = self.anchored(&config);
+        // A file that cannot be read any more may have had some.
+        let file = self.untrusted_config(&Set::default(), None).ok().map(|config| config.settings());
+        if file.as_ref().is_none_or(|file| file.checks.as_ref().is_some_and(|checks| !checks.is_empty())) {
+            settings.checks = Some(vec![NOT_TRUSTED.to_owned()]);
+        }
+        settings.review = settings.review.filter(|wanted| *wanted).or(file.and_then(|file| file.review));
+        self.add_project_with(session, settings)
     }
 
     fn add_project_with(&self, session: &mut Session, settings: Settings) -> Result<(), Failure> {

@@ -86,9 +86,7 @@ fn a_flaky_check_blames_nobody_and_is_told() {
 #[test]
 fn work_waits_for_a_review_and_a_rejection_is_what_the_next_attempt_is_told() {
     let bench = Bench::new();
-    bench.write("ropewalk.toml", "[land]\nreview = true\n");
-    bench.git(&["add", "-A"]);
-    bench.git(&["commit", "-qm", "Reviews"]);
+    bench.configure("[land]\nreview = true\n");
     let stories = [story("US-1", &[])];
     let prd = bench.prd(&stories);
     let prompts = bench.root().join("prompts");

@@ -133,3 +133,21 @@ fn a_link_out_of_the_repository_and_an_attempt_that_trusts_are_refused() {
     bench.start(agent, "trust as an agent".into()).wait().expect(2).says(&["an attempt cannot trust"]);
     assert_eq!(bench.json(&["trust", "--show"])["trusted"], false);
 }
+
+#[test]
+fn what_runs_when_the_trust_is_taken_back_does_not_land_unchecked() {
+    let bench = Bench::new();
+    bench.configure("[check]\ncommands = [\"true\"]\n");
+    let prd = bench.prd(&[crate::support::story("US-1", &[]).steps("edit a.txt; mark ready; gate go")]);
+    let agent = bench.agent("");
+    let engine = bench.spawn(&["run", prd.to_str().expect("a path"), "--command", &agent]);
+    bench.wait_for_record("the agent", |record| record.what == "ready");
+    bench.expect(0, &["trust", "--revoke"]);
+    bench.open_gate("go");
+    engine.wait().expect(3);
+    assert_eq!(bench.landed_on("feature/PRD-001"), []);
+    let why = bench.expect(0, &["why", "PRD-001/US-1"]).stdout;
+    assert!(why.contains("not-trusted-any-more"), "{why}");
+    bench.trust();
+    bench.expect(0, &["task", "list"]);
+}

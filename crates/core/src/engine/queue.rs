@@ -128,6 +128,7 @@ impl Engine {
         results: Vec<(AttemptId, MergeResult)>,
     ) {
         let (mut is_first, mut is_broken) = (true, false);
+        let is_alone = results.len() == 1;
         for (id, result) in results {
             if self.expected(id, |state| *state == CandidateState::Merging).is_none() {
                 // Cancelled meanwhile: what was merged onto it stands on nothing that lands.
@@ -147,6 +148,13 @@ impl Engine {
                 MergeResult::Conflict { files, text } if is_first && !is_broken => {
                     self.conflict(step, id, &files, &text);
                 }
+                // A fault of the moment is not to set a whole train aside for a person.
+                MergeResult::Fault { .. } if !is_alone && self.may_be_merged_anew(id) => {
+                    self.move_candidate(step, id, |candidate| {
+                        candidate.state = CandidateState::Waiting;
+                        candidate.remerges += 1;
+                    });
+                }
                 MergeResult::Fault { detail } => {
                     self.stuck(step, id, ReturnWhy::GitFault, ParkReason::Git { detail });
                 }
@@ -161,6 +169,11 @@ impl Engine {
             self.move_candidate(step, id, |candidate| candidate.state = CandidateState::Waiting);
         }
         self.go_on(step, target);
+    }
+
+    fn may_be_merged_anew(&self, id: AttemptId) -> bool {
+        let remerges = self.candidates.get(&id.task).map_or(0, |candidate| candidate.remerges);
+        remerges + 1 < self.limits.misfortunes_max
     }
 
     fn couple(&mut self, step: &mut Step, id: AttemptId, merged: MergedCommit) {
@@ -211,7 +224,14 @@ impl Engine {
         if self.is_stopping() {
             return;
         }
-        for target in self.trains.keys().cloned().collect::<Vec<_>>() {
+        // The train that has waited longest first.
+        let mut targets: Vec<_> = self
+            .trains
+            .keys()
+            .map(|target| (self.cars_of(target).iter().map(|car| car.queued_at).min(), target.clone()))
+            .collect();
+        targets.sort();
+        for (_, target) in targets {
             if self.checking.len() >= self.limits.checks_at_once as usize {
                 return;
             }

@@ -6,7 +6,7 @@ use super::{Engine, LivePrd, Step};
 use crate::attempt::Attempt;
 use crate::change::{Change, NoteKind, TaskMoved};
 use crate::effect::Effect;
-use crate::id::{AttemptId, AttemptNumber, TaskId};
+use crate::id::{AttemptId, AttemptNumber, PrdNumber, TaskId};
 use crate::row::PrdState;
 use crate::scope::may_meet;
 use crate::settings::OnDependencyFailure;
@@ -32,14 +32,24 @@ impl Engine {
     fn next_ready(&self) -> Option<TaskId> {
         /// So far down the line it is looked: who is further behind is not to overtake so many.
         const LOOKED_AT_MAX: usize = 32;
+        /// Scopes that are held against each of those: each pair costs a look at their patterns.
+        const BUSY_MAX: usize = 64;
         let &(_, first) = self.ready.first()?;
+        let waits_since = match self.tasks.get(&first).map(|live| &live.task.state) {
+            Some(TaskState::Ready { since, .. }) => *since,
+            _ => return Some(first),
+        };
+        if self.now.ms_since(waits_since) >= self.limits.priority_step_ms {
+            // As long as a step of priority is worth, and no longer: a broad scope is not to starve.
+            return Some(first);
+        }
         let landing = self.candidates.values().filter(|candidate| !candidate.state.is_final());
         let busy = self.attempts.keys().copied().chain(landing.map(|candidate| candidate.id.task));
         let scope = |id: TaskId| {
             let task = &self.tasks.get(&id)?.task;
             (!task.scope.is_empty()).then_some((task.project, &task.scope))
         };
-        let busy: Vec<_> = busy.filter_map(scope).collect();
+        let busy: Vec<_> = busy.filter_map(scope).take(BUSY_MAX).collect();
         let is_free = |id: &TaskId| {
             scope(*id).is_none_or(|(project, own)| {
                 !busy.iter().any(|(other, scope)| *other == project && may_meet(own, scope))
@@ -57,7 +67,9 @@ impl Engine {
                 && live.progress.running + live.progress.landing + live.progress.ready > 0
         };
         let prds = &self.prds;
-        self.at_work.retain(|number| prds.get(number).is_some_and(has_work));
+        let focus = &self.focus;
+        let may_start = |number: &PrdNumber| focus.as_ref().is_none_or(|focus| focus.contains(number));
+        self.at_work.retain(|number| prds.get(number).is_some_and(has_work) && may_start(number));
         let room = (self.prds_at_once as usize).saturating_sub(self.at_work.len());
         if room == 0 {
             return;

@@ -2,6 +2,7 @@
 
 use super::{Engine, Step, Stopping};
 use crate::attempt::StopWhy;
+use crate::candidate::CandidateState;
 use crate::command::{AtStop, Done};
 use crate::effect::Effect;
 
@@ -32,8 +33,12 @@ impl Engine {
     /// What a stop asks for at this moment. Called when it is asked for, when its time is over, and after a recovery.
     pub(super) fn stop(&mut self, step: &mut Step) {
         let Some(stopping) = self.stopping else { return };
-        let checked = self.checking.values().map(|id| Effect::StopCheck { candidate: *id });
-        step.effects.extend(checked);
+        // All of them: an engine that was built anew does not know which of a train's is being checked.
+        for candidate in self.candidates.values() {
+            if matches!(candidate.state, CandidateState::Checking { .. }) {
+                step.effects.push(Effect::StopCheck { candidate: candidate.id });
+            }
+        }
         if stopping.until > self.now {
             return;
         }

@@ -12,7 +12,7 @@ use ropewalk_core::port::Read;
 use ropewalk_core::prompt::landing_message;
 use ropewalk_core::settings::LandMethod;
 use ropewalk_host::durable::{create_private_folder, read_record};
-use ropewalk_host::git::{self, Coupled, Landing, Repository, name_before_removal};
+use ropewalk_host::git::{self, Coupled, Landing, Repository};
 use ropewalk_host::shell;
 use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
@@ -235,26 +235,17 @@ impl Hand {
         })
     }
 
-    /// Removes what the checks of a candidate were run in. They are ours, made from a commit, and hold nothing
-    /// that is not in it.
-    pub(super) fn remove_check_worktrees(&self, id: AttemptId, project: ProjectId) {
-        let Ok(entries) = std::fs::read_dir(self.site.home.join("worktrees")) else { return };
-        let prefix = format!("check-{id}-");
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let name = name_before_removal(&name);
-            if !name.starts_with(&prefix) {
-                continue;
-            }
-            let path = self.site.worktree(name);
-            let removed = self
-                .repository(project)
-                .and_then(|repository| repository.remove_check_worktree(&path).map_err(|e| e.to_string()));
-            if let Err(detail) = removed {
-                self.complain(&format!("{} is kept: {detail}", path.display()));
-            }
-            self.site.groom.tell(Errand::Wash(project));
+    /// Removes what a check was run in, and no other's: the next check of the same candidate may have begun. It is ours,
+    /// made from a commit, and holds nothing that is not in it.
+    fn remove_check_worktree(&self, key: &str, project: ProjectId) {
+        let path = self.site.worktree(key);
+        let removed = self
+            .repository(project)
+            .and_then(|repository| repository.remove_check_worktree(&path).map_err(|e| e.to_string()));
+        if let Err(detail) = removed {
+            self.complain(&format!("{} is kept: {detail}", path.display()));
         }
+        self.site.groom.tell(Errand::Wash(project));
     }
 }
 
@@ -364,7 +355,7 @@ impl Hand {
         let case = self.case(candidate.task).ok();
         self.give_slot_back(key, case.as_ref());
         if let Some(project) = case.and_then(|case| case.task.project) {
-            self.remove_check_worktrees(candidate, project);
+            self.remove_check_worktree(key, project);
         }
     }
 }

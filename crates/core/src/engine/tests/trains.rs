@@ -173,6 +173,20 @@ fn a_train_is_no_longer_than_it_may_be() {
 }
 
 #[test]
+fn a_fault_of_a_whole_train_is_tried_again_and_parks_only_after_many() {
+    let (mut bench, _) = train_of_four(Settings::default());
+    bench.lands(attempt(4, 1), LandResult::TargetMoved);
+    let fault = || MergeResult::Fault { detail: "it did not end within 120 s".into() };
+    let all = || (1..=4).map(|task| (attempt(task, 1), fault())).collect::<Vec<_>>();
+    let again = merge_all(&[(1, 1, Time(1)), (2, 1, Time(2)), (3, 1, Time(3)), (4, 1, Time(4))]);
+    assert_eq!(bench.merges_all(all()), [again]);
+    for _ in 0..20 {
+        bench.merges_all(all());
+    }
+    assert_eq!(states(&bench), ["parked"; 4]);
+}
+
+#[test]
 fn a_restart_asks_for_the_same_check_again() {
     let (mut bench, _) = train_of_four(checked());
     bench.checks(attempt(4, 1), red());
