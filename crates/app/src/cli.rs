@@ -97,6 +97,7 @@ terminal, lines are cut at 64 kB.")]
     #[command(after_help = "\
 Examples:
   ropewalk retry 7
+  ropewalk retry 7 8 PRD-001/US-003
   ropewalk retry 7 --from checkpoint   # on what its latest checkpoint holds
   ropewalk retry 7 --from 2.1")]
     Retry(Retry),
@@ -289,9 +290,9 @@ pub(crate) enum Merge {
     /// One task's latest candidate: its merge, how its checks went, why it came back.
     #[command(after_help = "Example:\n  ropewalk merge show PRD-001/US-003")]
     Show(Name),
-    /// Put a candidate that is parked back into the queue.
-    #[command(after_help = "Example:\n  ropewalk merge retry 7")]
-    Retry(Name),
+    /// Put candidates that are parked back into the queue, where they are good as they are; else try again.
+    #[command(after_help = "Example:\n  ropewalk merge retry 7 8")]
+    Retry(Names),
 }
 
 #[derive(Debug, Args)]
@@ -321,7 +322,7 @@ pub(crate) struct Review {
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     #[command(flatten)]
-    pub(crate) name: Name,
+    pub(crate) names: Names,
     /// Start on a checkpoint: `checkpoint` for the latest, or ATTEMPT.NUMBER as `task show` lists them.
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) from: Option<String>,
@@ -523,7 +524,7 @@ pub(crate) struct PrdName {
     pub(crate) id: String,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Names {
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,

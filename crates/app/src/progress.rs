@@ -188,6 +188,7 @@ mod tests {
                 prd: None,
                 name: "PRD-001/US-004".into(),
                 reason: "3 attempts failed".into(),
+                next: "ropewalk retry 4".into(),
             }],
             ..Board::default()
         };

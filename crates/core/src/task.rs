@@ -152,6 +152,15 @@ impl ParkReason {
         }
     }
 
+    /// What a person does about it, as a command; `task`: its number.
+    pub fn next(&self, task: TaskId) -> String {
+        if *self == ParkReason::Review {
+            format!("ropewalk review {task} --approve   # or --reject; `ropewalk diff {task}` shows it")
+        } else {
+            format!("ropewalk retry {task}   # once the cause is removed")
+        }
+    }
+
     /// One sentence for a person.
     pub fn text(&self) -> String {
         match self {

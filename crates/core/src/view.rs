@@ -79,6 +79,8 @@ pub struct ParkLine {
     pub prd: Option<PrdNumber>,
     pub name: String,
     pub reason: String,
+    /// What a person does about it, as a command.
+    pub next: String,
 }
 
 /// A board line is for the eye: more than these are not drawn.
@@ -91,9 +93,13 @@ impl Board {
         let mut parked: Vec<_> = engine
             .parked()
             .filter_map(|task| match &task.state {
-                TaskState::Parked { reason, .. } => {
-                    Some(ParkLine { task: task.id, prd: task.prd, name: name(task), reason: reason.text() })
-                }
+                TaskState::Parked { reason, .. } => Some(ParkLine {
+                    task: task.id,
+                    prd: task.prd,
+                    name: name(task),
+                    reason: reason.text(),
+                    next: reason.next(task.id),
+                }),
                 _ => None,
             })
             .collect();

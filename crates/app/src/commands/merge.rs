@@ -18,7 +18,7 @@ pub(crate) fn merge(command: &Merge, out: &Out) -> Result<u8, Failure> {
     match command {
         Merge::List => list(out),
         Merge::Show(name) => show(&name.id, out),
-        Merge::Retry(name) => task::retry(&Retry { name: name.clone(), from: None }, out),
+        Merge::Retry(names) => task::retry(&Retry { names: names.clone(), from: None }, out),
     }
 }
 

@@ -351,6 +351,9 @@ fn words(prd: Option<&PrdView>, board: &Board, parked: &[&ParkLine], blocked: u3
         if progress.done == wanted && line.state == "active" && wanted > 0 {
             text += &format!("next: ropewalk prd land {}\n", line.key);
         }
+        if line.state == "draft" {
+            text += &format!("it is a draft; next: ropewalk prd approve {}\n", line.key);
+        }
     }
     for line in parked {
         let own = format!("task {}", line.task);
@@ -358,7 +361,7 @@ fn words(prd: Option<&PrdView>, board: &Board, parked: &[&ParkLine], blocked: u3
         text += &format!("waits for you: {name}: {}\n", line.reason);
     }
     if let Some(first) = parked.first() {
-        text += &format!("next: ropewalk why {}   # then `ropewalk retry {}`\n", first.task, first.task);
+        text += &format!("next: ropewalk why {}\n      {}\n", first.task, first.next);
     }
     if blocked > 0 {
         text += &format!("{blocked} blocked behind what waits; `ropewalk why ID` says behind what\n");

@@ -1,6 +1,6 @@
 //! `task`, `why`, `cancel`, `retry`.
 
-use ropewalk_core::command::FromCheckpoint;
+use ropewalk_core::command::{Done, FromCheckpoint};
 use ropewalk_core::disk::size;
 use ropewalk_core::resource::Usage;
 use ropewalk_core::view::{AttemptLine, TaskView};
@@ -237,8 +237,14 @@ pub(crate) fn retry(retry: &Retry, out: &Out) -> Result<u8, Failure> {
     let from = retry.from.as_deref().map(from_checkpoint).transpose()?;
     let place = Place::look()?;
     let mut session = Session::open(&place.home)?;
-    let retried = place.done(&mut session, Request::Retry { task: retry.name.id.clone(), from })?;
-    tell_done(&retried, out);
+    let mut tasks = Vec::new();
+    for task in &retry.names.ids {
+        match place.done(&mut session, Request::Retry { task: task.clone(), from })? {
+            Done::Tasks { tasks: retried } => tasks.extend(retried),
+            Done::Changed { .. } | Done::Imported(_) | Done::Project { .. } => {}
+        }
+    }
+    tell_done(&Done::Tasks { tasks }, out);
     if !session.has_engine() {
         out.remark("no engine is running; `ropewalk run` starts it");
     }

@@ -97,6 +97,8 @@ fn work_waits_for_a_review_and_a_rejection_is_what_the_next_attempt_is_told() {
     let shown = bench.json(&["diff", "PRD-001/US-1"]);
     assert!(shown["diff"].as_str().is_some_and(|diff| diff.contains("a.txt")), "{shown}");
     bench.expect(2, &["review", "PRD-001/US-1"]);
+    bench.expect(5, &["retry", "PRD-001/US-1"]);
+    bench.expect(5, &["merge", "retry", "PRD-001/US-1"]);
     bench.expect(0, &["review", "PRD-001/US-1", "--reject", "the file has no heading"]);
     bench.expect(3, &run);
     let prompts = fs::read_to_string(prompts).expect("two prompts");

@@ -442,6 +442,12 @@ impl Engine {
     }
 
     fn retry(&mut self, step: &mut Step, id: TaskId) -> Answer {
+        let state = self.tasks.get(&id).map(|live| &live.task.state);
+        if let Some(TaskState::Parked { reason: reason @ ParkReason::Review, .. }) = state {
+            return Err(
+                conflict(format!("the work of task {id} waits for your review")).hint(reason.next(id))
+            );
+        }
         self.retry_on(step, id, None)
     }
 

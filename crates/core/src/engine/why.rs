@@ -39,7 +39,7 @@ impl Engine {
                 why.reasons.push(format!("it waits for a person: {}", reason.text()));
                 why.next.push(format!("ropewalk task show {id}   # its attempts, and what was returned"));
                 why.next.push(format!("ropewalk logs {id}    # what the last attempt printed"));
-                why.next.push(format!("ropewalk retry {id}   # once the cause is removed"));
+                why.next.push(reason.next(id));
             }
             TaskState::Cancelled { reason, .. } => {
                 why.reasons.push(match reason {
@@ -102,7 +102,7 @@ impl Engine {
                 TaskState::Parked { reason, .. } => {
                     why.reasons
                         .push(format!("it depends on {name}, which waits for a person: {}", reason.text()));
-                    why.next.push(format!("ropewalk retry {}   # once the cause is removed", on.task.id));
+                    why.next.push(reason.next(on.task.id));
                 }
                 TaskState::Cancelled { .. } => {
                     why.reasons.push(format!("it depends on {name}, which is cancelled"));

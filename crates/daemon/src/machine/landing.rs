@@ -59,6 +59,12 @@ impl Hand {
         let loads: Vec<_> = loaded.iter().map(Load::as_car).collect();
         let train =
             repository.train(target, &loads, text_max).map_err(|error| error.to_string())?.ok_or(gone)?;
+        if let Some(last) = train.cars.iter().rev().find_map(|car| match car {
+            Coupled::Merged { commit, .. } => Some(commit),
+            Coupled::Contained | Coupled::Conflict { .. } => None,
+        }) {
+            repository.keep_train(target, last).map_err(|error| error.to_string())?;
+        }
         let mut line = train.onto;
         let mut coupled = loaded.iter().zip(train.cars);
         for (_, result) in results.iter_mut().filter(|(_, result)| result.is_none()) {

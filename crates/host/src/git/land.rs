@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ropewalk_core::id::{BranchName, Oid};
 
@@ -136,7 +137,7 @@ impl Repository {
         if head_of(admin) != Some(Head::Ref(name.to_owned())) {
             return some("it is away from the branch for a while");
         }
-        if admin.join("index.lock").exists() {
+        if !is_free_soon(&admin.join("index.lock")) {
             return some("a git command is running there, or left index.lock behind");
         }
         let index = self.private_index(Some(admin), folder, Some(old))?;
@@ -176,6 +177,22 @@ impl Repository {
             Err(error) => Ok(Some(error.detail)),
         }
     }
+}
+
+/// How long another git's lock on an index is waited for: its user's own commands take moments.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at it: nobody tells when a lock goes.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+fn is_free_soon(lock: &Path) -> bool {
+    let until = Instant::now() + LOCK_WAIT;
+    while lock.symlink_metadata().is_ok() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::park_timeout(LOCK_LOOK);
+    }
+    true
 }
 
 /// Files that the new commit adds, or needs a folder for, where something untracked lies. git itself would

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use ropewalk_core::id::{BranchName, Oid};
 use ropewalk_core::settings::LandMethod;
+use sha2::{Digest, Sha256};
 
 use self::apart::Touched;
 use self::known::{Known, Reach};
@@ -78,6 +79,25 @@ impl Repository {
             Ok(cars) => cars,
         };
         Ok(Some(Train { onto, cars }))
+    }
+}
+
+impl Repository {
+    /// Keeps a train's last commit, and all before it, from a garbage collection until the next train of that target is
+    /// kept: from its making until it has landed no branch holds it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn keep_train(&self, target: &BranchName, last: &Oid) -> Result<(), GitError> {
+        let digest = Sha256::digest(target.as_str().as_bytes());
+        let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("refs/ropewalk/trains/{}/{digits}", self.state_folder());
+        let turn = self.take_turn()?;
+        let old = self.ref_tip(&name)?;
+        if old.as_ref() == Some(last) {
+            return Ok(());
+        }
+        self.move_ref(&turn, &name, Some(last), old.as_ref(), "ropewalk: keep train")
     }
 }
 

@@ -201,6 +201,8 @@ fn work_that_a_person_is_to_see_waits_for_it_and_lands_once_approved() {
     bench.ends(attempt(1, 1), ExitKind::Success);
     let waits = matches!(bench.task(1).state, TaskState::Parked { reason: ParkReason::Review, .. });
     assert!(waits);
+    let retried = bench.ask(Command::Retry { task: TaskId(1), from: None });
+    assert!(retried.is_err(), "a retry is no approval");
     let approve = Command::Review { task: TaskId(1), verdict: crate::command::Verdict::Approve };
     assert_eq!(bench.command(approve.clone()).1, [merge(1, 1, Time(0))]);
     assert!(bench.ask(approve).is_err(), "it waits no longer");
