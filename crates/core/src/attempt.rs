@@ -271,11 +271,18 @@ pub enum Collected {
     Gone { detail: String },
     /// Git refused; the worktree is kept.
     Fault { detail: String },
+    /// While the attempt ran, somebody changed what makes git run a program. Its work, if there is any, is kept at
+    /// `head` and lands nowhere.
+    Tampered { head: Option<Oid>, detail: String },
 }
 
 /// The verdict: from facts only, never from words in the output.
 pub fn verdict(exit: &Exit, collected: Option<&Collected>, require_change: bool) -> (Outcome, String) {
-    let as_seen = |outcome| (outcome, exit.detail.clone());
+    let as_seen = |outcome| match collected {
+        // However it ended, this is told.
+        Some(Collected::Tampered { detail, .. }) => (outcome, joined(&exit.detail, &tampered_text(detail))),
+        _ => (outcome, exit.detail.clone()),
+    };
     match exit.kind {
         ExitKind::Failure => as_seen(Outcome::Failed),
         ExitKind::TimedOut | ExitKind::Stalled => as_seen(Outcome::TimedOut),
@@ -297,8 +304,18 @@ pub fn verdict(exit: &Exit, collected: Option<&Collected>, require_change: bool)
             Some(Collected::Fault { detail }) => {
                 (Outcome::Lost, format!("what it left could not be read: {detail}"))
             }
+            Some(Collected::Tampered { .. }) => as_seen(Outcome::Failed),
         },
     }
+}
+
+/// Others run at the same time, and the user works too: who did it cannot be said.
+pub(crate) fn tampered_text(detail: &str) -> String {
+    format!("while it ran, what git obeys in the repository was changed: {detail}")
+}
+
+fn joined(one: &str, other: &str) -> String {
+    if one.is_empty() { other.to_owned() } else { format!("{one}; {other}") }
 }
 
 #[cfg(test)]
@@ -323,5 +340,20 @@ mod tests {
             of(ExitKind::Success, Some(&Collected::Fault { detail: String::new() }), true),
             Outcome::Lost
         );
+    }
+
+    #[test]
+    fn a_tampered_repository_fails_what_ended_well_and_is_told_of_every_end() {
+        let tampered = Collected::Tampered { head: None, detail: "hooks/pre-commit was added".into() };
+        for (kind, outcome) in [
+            (ExitKind::Success, Outcome::Failed),
+            (ExitKind::Failure, Outcome::Failed),
+            (ExitKind::TimedOut, Outcome::TimedOut),
+            (ExitKind::Stopped, Outcome::Cancelled),
+        ] {
+            let (seen, detail) = verdict(&exit(kind), Some(&tampered), false);
+            assert_eq!(seen, outcome);
+            assert!(detail.starts_with("seen; while it ran") && detail.ends_with("was added"), "{detail}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::Fault;
+use crate::attempt::{Fault, tampered_text};
 use crate::checkpoint::Resume;
 use crate::id::{AttemptId, AttemptNumber, Oid, PrdNumber, ProjectId, StoryId, TaskId};
 use crate::priority::Priority;
@@ -131,6 +131,8 @@ pub enum ParkReason {
     Git { detail: String },
     /// The project wants a person to look at the work before it lands.
     Review,
+    /// While its attempt ran, somebody changed what makes git run a program.
+    Tampered { detail: String },
 }
 
 impl ParkReason {
@@ -148,7 +150,8 @@ impl ParkReason {
             ParkReason::TooManyFailures { .. }
             | ParkReason::TooManyConflicts { .. }
             | ParkReason::SameFault { .. }
-            | ParkReason::SetUp { .. } => false,
+            | ParkReason::SetUp { .. }
+            | ParkReason::Tampered { .. } => false,
         }
     }
 
@@ -190,6 +193,9 @@ impl ParkReason {
             }
             ParkReason::Git { detail } => format!("git refused: {detail}"),
             ParkReason::Review => "its work waits for your review".to_owned(),
+            ParkReason::Tampered { detail } => {
+                format!("{}; look at it and put it back, then retry", tampered_text(detail))
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum End {
     },
     ChangesNothing,
     LeavesUnfinished,
+    /// What git obeys in the repository changed meanwhile.
+    Tampered,
     SetUpFault,
     CouldNotStart,
 }
@@ -59,7 +61,7 @@ impl Plan {
         } else if always_fails || u64::from(attempt.number.0) <= fails_first {
             End::Fails
         } else if is_wild {
-            match chance.below(12) {
+            match chance.below(13) {
                 0..=2 => End::Fails,
                 3 => End::Hangs,
                 4 if chance.thousandths(500) => End::Stalls,
@@ -69,6 +71,7 @@ impl Plan {
                 8 => End::ChangesNothing,
                 9 => End::LeavesUnfinished,
                 10 => End::CouldNotStart,
+                11 => End::Tampered,
                 _ => End::SetUpFault,
             }
         } else {

@@ -326,7 +326,9 @@ impl SimWorld {
         self.tell(started(id, start));
         self.after(BEAT_MS, Happening::Beats { attempt: id });
         let (ms, kind) = match plan.end {
-            End::Passes | End::ChangesNothing | End::LeavesUnfinished => (plan.work_ms, ExitKind::Success),
+            End::Passes | End::ChangesNothing | End::LeavesUnfinished | End::Tampered => {
+                (plan.work_ms, ExitKind::Success)
+            }
             End::Hangs => (TIMEOUT_MS, ExitKind::TimedOut),
             End::Stalls => (plan.work_ms, ExitKind::Stalled),
             End::OverLimit => (plan.work_ms, ExitKind::OverLimit(Resource::Memory)),
@@ -434,6 +436,9 @@ impl SimWorld {
             None => Collected::Gone { detail },
             Some(_) if fault => Collected::Fault { detail },
             Some(_) if plan.end == End::LeavesUnfinished => Collected::Unfinished { detail },
+            Some(start) if plan.end == End::Tampered => {
+                Collected::Tampered { head: Some(self.head(id, &start, &plan, true)), detail }
+            }
             Some(start) => {
                 let changed = plan.end != End::ChangesNothing;
                 Collected::Commit { head: self.head(id, &start, &plan, changed), changed }

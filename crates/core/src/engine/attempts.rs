@@ -175,7 +175,8 @@ impl Engine {
         let settings = self.settings_of(&task);
         let require_change = settings.require_change.unwrap_or(true);
         let (outcome, detail) = verdict(exit, collected, require_change);
-        if let Some(Collected::Commit { head, .. }) = collected {
+        if let Some(Collected::Commit { head, .. } | Collected::Tampered { head: Some(head), .. }) = collected
+        {
             attempt.head = Some(head.clone());
         }
         attempt.state = AttemptState::Finished { outcome };
@@ -199,6 +200,11 @@ impl Engine {
         step.effects.push(Effect::Release { attempt: id });
         if why == Some(StopWhy::Cancelled) {
             return self.cancel_now(step, id.task);
+        }
+        if let Some(Collected::Tampered { detail, .. }) = collected {
+            // Another attempt would begin in the same repository: a person looks first, however this one ended.
+            let detail = shorten(detail, self.limits.detail_bytes_max);
+            return self.park_with(step, id.task, ParkReason::Tampered { detail }, Tally::end_row);
         }
         match (outcome, fault) {
             (Outcome::Passed, _) => self.pass(step, id, head),

@@ -26,7 +26,7 @@ use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, wo
 use super::rows::{Case, History};
 use super::setup::SetUp;
 use super::spares::Errand;
-use super::{Hand, Site, landing, lock};
+use super::{Hand, Site, guards, landing, lock};
 
 /// Where prompts are kept, in the state folder.
 pub(crate) const PROMPTS: &str = "prompts";
@@ -177,7 +177,11 @@ impl Hand {
         write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
         match self.set_up(id, case, &repository, &worktree, &start)? {
             SetUp::UnderWay => Ok(None),
-            SetUp::Done => self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some),
+            SetUp::Done => {
+                // After the set-up, which is the user's own: what it changes in the repository is no tampering.
+                guards::keep(&repository, &worktree, folder)?;
+                self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some)
+            }
         }
     }
 
@@ -263,16 +267,27 @@ impl Hand {
         let Some(start) = start_of(&attempt, &folder) else {
             return Ok(Collected::Gone { detail: "it never had a worktree".into() });
         };
+        let worktree = self.site.worktree(&id.to_string());
+        let tampered = guards::compare(&repository, &worktree, &folder, attempt.started_at.is_some())?;
         if ended_before_this_boot(&folder) {
+            if let Some(detail) = tampered {
+                return Ok(Collected::Tampered { head: None, detail });
+            }
             let detail = "the machine went down before its work was read; its files may be torn".to_owned();
             return Ok(Collected::Fault { detail });
         }
         let message = leftover_message(&case.task, case.prd.as_ref(), id.number.0);
-        let worktree = self.site.worktree(&id.to_string());
         let left = repository
             .collect_without(id, &worktree, &start, &message, attempt.created_at.0, &self.included(id)?)
-            .map_err(|error| error.to_string())?;
-        Ok(match left {
+            .map_err(|error| error.to_string());
+        if let Some(detail) = tampered {
+            let head = match left {
+                Ok(Left::Commit { head, .. }) => Some(head),
+                Ok(Left::Unfinished { .. } | Left::Gone { .. }) | Err(_) => None,
+            };
+            return Ok(Collected::Tampered { head, detail });
+        }
+        Ok(match left? {
             Left::Commit { head, changed } => Collected::Commit { head, changed },
             Left::Unfinished { detail } => Collected::Unfinished { detail },
             Left::Gone { detail } => Collected::Gone { detail },

@@ -313,6 +313,7 @@ pub(super) fn task_states() -> Vec<TaskState> {
         ParkReason::ChecksLost { detail: detail() },
         ParkReason::CheckSetUp { detail: detail() },
         ParkReason::Git { detail: detail() },
+        ParkReason::Tampered { detail: detail() },
     ];
     let cancelled = [
         CancelReason::Asked,

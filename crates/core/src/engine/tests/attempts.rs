@@ -45,6 +45,30 @@ fn a_failure_waits_then_tries_again_and_parks_at_the_third() {
 }
 
 #[test]
+fn a_tampered_repository_parks_the_task_at_once_with_its_work_kept_and_a_retry_starts_anew() {
+    for kind in [ExitKind::Success, ExitKind::Failure, ExitKind::Lost] {
+        let mut bench = Bench::of(&[&[]]);
+        let id = attempt(1, 1);
+        bench.exits(id, kind);
+        let collected =
+            Collected::Tampered { head: Some(oid('a')), detail: "hooks/pre-commit was added".into() };
+        let step = bench.feed(Event::AttemptCollected { attempt: id, collected });
+        assert_eq!(step.effects, [Effect::Release { attempt: id }]);
+        let kept = step.changes.iter().any(|change| {
+            matches!(change, Change::AttemptPut(put) if put.head == Some(oid('a')) && put.state.is_finished())
+        });
+        assert!(kept, "{:?}", step.changes);
+        let TaskState::Parked { reason: reason @ ParkReason::Tampered { .. }, .. } = &bench.task(1).state
+        else {
+            panic!("{:?}", bench.task(1).state)
+        };
+        assert!(reason.text().contains("hooks/pre-commit was added"), "{}", reason.text());
+        let effects = bench.command(Command::Retry { task: TaskId(1), from: None }).1;
+        assert_eq!(effects, [start(1, 2)]);
+    }
+}
+
+#[test]
 fn what_bears_an_older_number_meets_nothing() {
     let mut bench = Bench::of(&[&[]]);
     bench.ends(attempt(1, 1), ExitKind::Failure);
