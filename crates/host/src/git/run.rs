@@ -116,6 +116,10 @@ impl Call {
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_NO_REPLACE_OBJECTS", "1"),
+            // A setting for one protocol outranks that for all, and an address may name a program: a missing object
+            // would be "fetched" by it. The variables outrank both; the second is heeded since git 2.45.
+            ("GIT_ALLOW_PROTOCOL", ""),
+            ("GIT_NO_LAZY_FETCH", "1"),
             ("GIT_ATTR_NOSYSTEM", "1"),
             ("HOME", "/nonexistent"),
         ]);

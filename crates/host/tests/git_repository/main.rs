@@ -1,5 +1,6 @@
 //! The git part of the host, against real git.
 
+mod canaries;
 mod checkpoint;
 mod collect;
 mod discover;
