@@ -1,6 +1,7 @@
 //! The program from outside: the real binary, real git, real processes, and a fake agent of our own.
 
 mod agents;
+mod canaries;
 mod clocks;
 mod container;
 #[cfg(feature = "failpoints")]
