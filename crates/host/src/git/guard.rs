@@ -5,7 +5,7 @@
 //! there. Ours does not (see `run`), so nothing here protects the engine: it tells a person in time.
 //! Whoever may write the repository may also write the record of it: a guard notices, it does not hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -98,7 +98,10 @@ const WRITTEN: [&str; 7] =
 
 /// Places that are told apart; what goes beyond is one more place. A repository with husky, LFS and signing has twenty,
 /// and so the whole record stays below the longest that is read back.
-const PLACES_MAX: usize = 200;
+const PLACES_MAX: usize = 120;
+/// Worktrees whose own configuration is looked at. Those that come later are nobody's whom it could surprise: git
+/// copies the main checkout's configuration into each that we make.
+const WORKTREES_MAX: usize = 100;
 /// Of one place's name; a longer one is cut, and those that are then alike count as one.
 const NAME_BYTES_MAX: usize = 120;
 /// Of a file's content so much is looked at; the length counts too. Hooks are scripts or programs of some megabytes.
@@ -121,6 +124,8 @@ const SHOWN: usize = 5;
 pub struct Guard {
     /// The name of the worktree's administration, by which it is found again whatever its own pointer says.
     administration: String,
+    /// The administrations that there were, this one among them.
+    worktrees: BTreeSet<String>,
     /// A digest of what each place held. Absent places are not in it.
     places: BTreeMap<String, String>,
 }
@@ -134,7 +139,15 @@ impl Repository {
         let unknown = || GitError::new("guard", worktree, "git no longer knows the worktree");
         let admin = self.admin_of(worktree)?.ok_or_else(unknown)?;
         let administration = admin.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Guard { places: self.places(worktree, &administration)?, administration })
+        let mut worktrees = BTreeSet::from([administration.clone()]);
+        for name in Places::new(self).entries(&self.common().join("worktrees")) {
+            let name = name.to_string_lossy().into_owned();
+            if worktrees.len() < WORKTREES_MAX && name.len() <= NAME_BYTES_MAX {
+                worktrees.insert(name);
+            }
+        }
+        let places = self.places(worktree, &administration, &worktrees)?;
+        Ok(Guard { administration, worktrees, places })
     }
 
     /// What differs from `before`, for people; none when all is as it was. A worktree that went is no difference:
@@ -143,7 +156,7 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub fn tampered(&self, worktree: &Path, before: &Guard) -> Result<Option<String>, GitError> {
-        let now = self.places(worktree, &before.administration)?;
+        let now = self.places(worktree, &before.administration, &before.worktrees)?;
         let mut then = before.places.clone();
         let is_gone = |path: &Path| path.symlink_metadata().is_err();
         if is_gone(&worktree.join(".git")) {
@@ -155,7 +168,12 @@ impl Repository {
         Ok(difference(&then, &now))
     }
 
-    fn places(&self, worktree: &Path, administration: &str) -> Result<BTreeMap<String, String>, GitError> {
+    fn places(
+        &self,
+        worktree: &Path,
+        administration: &str,
+        worktrees: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, String>, GitError> {
         let mut places = Places::new(self);
         let common = self.common();
         places.file("the repository's .git", &self.top().join(".git"), false);
@@ -173,9 +191,9 @@ impl Repository {
         }
         places.modules(&common.join("modules"), "modules", 0)?;
         let all = common.join("worktrees");
-        for name in places.entries(&all) {
-            let place = format!("{OTHERS}{}/config.worktree", Path::new(&name).display());
-            places.configuration(&place, &all.join(&name).join("config.worktree"), Scope::Repository, 0)?;
+        for name in worktrees {
+            let place = format!("{OTHERS}{name}/config.worktree");
+            places.configuration(&place, &all.join(name).join("config.worktree"), Scope::Repository, 0)?;
         }
         let admin = all.join(administration);
         for name in ["commondir", "gitdir"] {
@@ -194,7 +212,7 @@ impl Repository {
 const POINTER: &str = "the worktree's .git";
 /// What the places in the worktree's administration begin with.
 const ADMINISTRATION: &str = "the worktree's own ";
-/// What the places in all administrations begin with. They go with their worktrees, which is no change.
+/// What the places of worktrees' own configurations have in their names. They go with them, which is no change.
 const OTHERS: &str = "worktrees/";
 
 fn difference(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<String> {
@@ -206,7 +224,7 @@ fn difference(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
             Some(_) => {}
         }
     }
-    let went = then.keys().filter(|place| !now.contains_key(*place) && !place.starts_with(OTHERS));
+    let went = then.keys().filter(|place| !now.contains_key(*place) && !place.contains(OTHERS));
     told.extend(went.map(|place| format!("{place} was removed")));
     let more = told.len().saturating_sub(SHOWN);
     told.truncate(SHOWN);
@@ -496,7 +514,7 @@ mod tests {
         let places = |held: &[(&str, &str)]| -> BTreeMap<String, String> {
             held.iter().map(|(place, held)| ((*place).to_owned(), (*held).to_owned())).collect()
         };
-        let then = places(&[("a", "1"), ("b", "1"), ("worktrees/x/config.worktree", "1")]);
+        let then = places(&[("a", "1"), ("b", "1"), ("core.pager in worktrees/x/config.worktree", "1")]);
         assert_eq!(difference(&then, &then), None);
         let now = places(&[("b", "2"), ("c", "1")]);
         assert_eq!(difference(&then, &now).as_deref(), Some("b was changed, c was added, a was removed"));

@@ -279,6 +279,14 @@ fn a_guard_tells_of_each_place_and_not_of_what_a_person_sets_in_passing() {
     git(&stage.world.top, &["gc", "-q"]);
     stage.world.add(attempt(8, 1));
     assert_eq!(stage.tampered(), None);
+
+    // git copies what the main checkout has into each new worktree.
+    let stage = Stage::new();
+    git(&stage.world.top, &["config", "extensions.worktreeConfig", "true"]);
+    git(&stage.world.top, &["config", "--worktree", "core.pager", "less"]);
+    let guard = stage.world.repo.guard(&stage.path).unwrap();
+    stage.world.add(attempt(8, 1));
+    assert_eq!(stage.world.repo.tampered(&stage.path, &guard), Ok(None));
 }
 
 #[test]
