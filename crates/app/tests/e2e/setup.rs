@@ -12,6 +12,9 @@ const BRANCH: &str = "feature/PRD-001";
 
 const SECRET: &str = "hush-4711-0815";
 
+/// An agent that does not wait for its set-up starts well within this: an engine takes some 200 ms to come up.
+const BESIDE: std::time::Duration = std::time::Duration::from_secs(2);
+
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
@@ -109,6 +112,7 @@ fn each_worktree_has_its_files_its_commands_and_its_own_ports_database_and_cache
     assert_eq!(of("agent"), wanted, "{notes:#?}");
     assert_eq!(of("teardown").len(), 3, "{notes:#?}");
     assert!(of("teardown").iter().all(|line| line.contains("made")), "{notes:#?}");
+    assert!(!of("check").is_empty(), "{notes:#?}");
     assert!(
         of("check").iter().all(|line| line.ends_with(".check")),
         "agents do not share with checks: {notes:#?}"
@@ -244,6 +248,36 @@ fn a_set_up_outlives_the_engine_and_the_next_one_goes_on_from_its_end() {
         assert_eq!(bench.json(&["task", "show", "1"])["attempts_made"].as_array().map(Vec::len), Some(1));
         bench.assert_clean(&["main", BRANCH]);
     }
+}
+
+#[test]
+fn a_set_up_that_still_runs_is_waited_for_whatever_the_settings_have_become() {
+    let bench = bench("");
+    gated(&bench);
+    let prd = bench.prd(&[story("US-001", &[]).steps("edit one.txt")]);
+    let agent = format!("{} && exec {}", note(&bench, "agent"), bench.agent(""));
+    let run = ["run", text(&prd), "--command", &agent];
+    let running = bench.spawn(&run);
+    bench.wait_for_record("the set-up", |record| record.what == "setup");
+    running.kill();
+    bench.configure("[worktree]\nsetup = []\n");
+    let running = bench.spawn(&run);
+    let early = crate::support::wait_at_most(BESIDE, || notes(&bench).pop());
+    bench.open_gate("go");
+    running.wait().expect(0);
+    assert!(early.is_none(), "the agent was started beside its set-up: {early:?}");
+    assert_eq!(notes(&bench), ["setup", "agent"]);
+    assert_eq!(bench.json(&["task", "show", "1"])["attempts_made"].as_array().map(Vec::len), Some(1));
+    bench.assert_clean(&["main", BRANCH]);
+}
+
+#[test]
+fn a_set_up_that_takes_git_out_of_its_worktree_is_at_fault_and_what_it_made_stays() {
+    let bench = bench("setup = [\"echo made >made.txt; rm .git\"]\n");
+    let prd = bench.prd(&[story("US-001", &[])]);
+    bench.expect(3, &["run", text(&prd), "--command", &bench.agent("")]);
+    bench.expect(0, &["why", "1"]).says(&[".git in it was changed or removed"]);
+    assert!(bench.record().is_empty(), "no agent was started in a worktree that had lost its set-up");
 }
 
 #[test]

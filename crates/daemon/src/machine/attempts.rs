@@ -24,7 +24,7 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, WorkerNote, exit_record, worker_note};
 
 use super::rows::{Case, History};
-use super::setup::SetUp;
+use super::setup::{SetUp, set_up_key};
 use super::spares::Errand;
 use super::{Hand, Site, guards, landing, lock};
 
@@ -36,6 +36,8 @@ const SESSION: &str = "session";
 
 /// The exit status by which an agent says that its provider wants it to come back later: `EX_TEMPFAIL` of sysexits.h.
 const LATER: i32 = 75;
+
+const NOT_WHOLE: &str = "after its set-up the worktree is none any more: .git in it was changed or removed";
 
 /// Why an attempt did not start: once more may help, or not.
 pub(super) enum NoStart {
@@ -98,6 +100,7 @@ impl Hand {
     /// What was told as not started must not start after all, should it be asked for once more meanwhile; nobody may have
     /// heard it, as when the disk is full, and then it is told again.
     pub(super) fn give_up(&self, id: AttemptId, exit: Exit) -> Event {
+        self.site.pool.stop(&set_up_key(id), false);
         lock(&self.site.given_up).insert(id, exit.clone());
         Event::AttemptExited { attempt: id, exit }
     }
@@ -152,6 +155,10 @@ impl Hand {
         history: &History,
         folder: &Path,
     ) -> Result<Option<Assignment>, NoStart> {
+        // A living set-up, as a living agent: nothing is worked out or made again under it.
+        if self.is_setting_up(id)? {
+            return Ok(None);
+        }
         let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
         let branch = case.prd.as_ref().and_then(|prd| prd.branch.made());
         let branch = branch.ok_or_else(|| "the PRD has no branch".to_owned())?;
@@ -172,6 +179,13 @@ impl Hand {
                 }
             }
         };
+        if self.was_set_up(id)? {
+            // Made again it would lack what the set-up left there.
+            if !repository.is_worktree_whole(&worktree).map_err(|error| error.to_string())? {
+                return Err(NoStart::SetUp(NOT_WHOLE.into()));
+            }
+            return self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some);
+        }
         repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
         self.site.groom.tell(Errand::Warm(project.id, start.clone()));
         write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
@@ -332,6 +346,9 @@ impl Hand {
         lock(&self.site.given_up).remove(&id);
         let worktree = self.site.worktree(&id.to_string());
         self.site.releases.begin(id);
+        if self.waits_for_set_up(id) {
+            return;
+        }
         let case = self.case(id.task).ok();
         if let Some(case @ Case { project: Some(project), task, .. }) = &case
             && task.kind == TaskKind::Implement
@@ -395,7 +412,7 @@ fn start_of(attempt: &Attempt, folder: &Path) -> Option<Oid> {
     resumed.or_else(|| attempt.start.clone()).or_else(|| read_start(folder))
 }
 
-fn is_this_boot(boot_id: &str) -> bool {
+pub(super) fn is_this_boot(boot_id: &str) -> bool {
     // A record of before such ids were kept says nothing.
     boot_id.is_empty() || boot_id == identity::boot_id()
 }

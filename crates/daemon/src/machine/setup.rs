@@ -23,7 +23,7 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 use ropewalk_host::{included, shell};
 
-use super::attempts::{NoStart, exit_of, read_start};
+use super::attempts::{NoStart, exit_of, found_again, is_this_boot, read_start};
 use super::landing::candidate_of;
 use super::rows::Case;
 use super::{Chore, Hand, Site, lock};
@@ -85,6 +85,10 @@ pub(super) struct Releases {
     changed: Condvar,
     /// Those whose teardown has ended, however: it is not run once more.
     torn_down: Mutex<BTreeSet<AttemptId>>,
+    /// Those whose set-up still runs: its end releases them.
+    set_ups: Mutex<BTreeSet<AttemptId>>,
+    /// Those whose set-up is known to be over: one that was lost has no record that says so.
+    set_ups_over: Mutex<BTreeSet<AttemptId>>,
 }
 
 impl Releases {
@@ -94,6 +98,7 @@ impl Releases {
 
     fn end(&self, id: AttemptId) {
         lock(&self.torn_down).remove(&id);
+        lock(&self.set_ups_over).remove(&id);
         lock(&self.under_way).remove(&id);
         self.changed.notify_all();
     }
@@ -114,6 +119,64 @@ pub(super) enum SetUp {
 }
 
 impl Hand {
+    /// Whether the attempt's set-up has begun and has not ended. It is taken up, so that its end is told; whatever the
+    /// settings and the worktree are by now, it is what it was when it began.
+    pub(super) fn is_setting_up(&self, id: AttemptId) -> Result<bool, String> {
+        let key = set_up_key(id);
+        let folder = self.site.attempt_folder(&key);
+        let is_ours = self.site.pool.keys_running().contains(&key);
+        let is_noted = worker_note(&folder).exists();
+        if exit_record(&folder).exists() || !(is_ours || is_noted) {
+            return Ok(false);
+        }
+        // Without the note nobody but this pool knows of it.
+        if is_noted {
+            self.site.pool.run(found_again(&key, &folder)).map_err(|error| error.to_string())?;
+        }
+        if lock(&self.site.stopping).contains(&id) {
+            self.site.pool.stop(&key, false);
+        }
+        Ok(true)
+    }
+
+    /// Whether a set-up has ended here well. One of before the machine's start is none: nobody knows which of its files
+    /// reached the disk.
+    pub(super) fn was_set_up(&self, id: AttemptId) -> Result<bool, NoStart> {
+        let folder = self.site.attempt_folder(&set_up_key(id));
+        let record: Option<ExitRecord> =
+            read_record(&exit_record(&folder)).map_err(|error| NoStart::Passing(error.to_string()))?;
+        let Some(record) = record else { return Ok(false) };
+        match record.end {
+            End::Exited { code: 0 } if !is_this_boot(&record.boot_id) => {
+                Err(NoStart::Passing("the machine went down after the set-up; its files may be torn".into()))
+            }
+            End::Exited { code: 0 } => Ok(true),
+            _ => Err(NoStart::Ended(Box::new(self.set_up_exit(&record, &folder)))),
+        }
+    }
+
+    /// Whether the worktree cannot go yet because its set-up still runs. It is ended then, and its end lets go.
+    pub(super) fn waits_for_set_up(&self, id: AttemptId) -> bool {
+        if lock(&self.site.releases.set_ups_over).contains(&id) {
+            return false;
+        }
+        // Before the look: an end between the two is one's own or the other's, never nobody's.
+        lock(&self.site.releases.set_ups).insert(id);
+        match self.is_setting_up(id) {
+            Ok(true) => {
+                self.site.pool.stop(&set_up_key(id), true);
+                true
+            }
+            Ok(false) => !lock(&self.site.releases.set_ups).remove(&id),
+            Err(detail) => {
+                lock(&self.site.releases.set_ups).remove(&id);
+                self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
+                self.site.releases.end(id);
+                true
+            }
+        }
+    }
+
     /// Gives a worktree what it is to have before its agent. Asked for again, it goes on where it was.
     pub(super) fn set_up(
         &self,
@@ -124,24 +187,12 @@ impl Hand {
         start: &Oid,
     ) -> Result<SetUp, NoStart> {
         let key = set_up_key(id);
-        let folder = self.site.attempt_folder(&key);
         let commands = case.settings.worktree.setup.clone().unwrap_or_default();
-        let record: Option<ExitRecord> =
-            read_record(&exit_record(&folder)).map_err(|error| NoStart::Passing(error.to_string()))?;
-        if let Some(record) = record {
-            return match record.end {
-                End::Exited { code: 0 } => Ok(SetUp::Done),
-                _ => Err(NoStart::Ended(Box::new(self.set_up_exit(&record, &folder)))),
-            };
-        }
-        let has_begun = worker_note(&folder).exists() || self.site.pool.keys_running().contains(&key);
         let is_stopping = || lock(&self.site.stopping).contains(&id);
-        if !has_begun {
-            if is_stopping() && !commands.is_empty() {
-                return Err(NoStart::Ended(Box::new(Exit::new(ExitKind::Stopped, "asked to end"))));
-            }
-            self.include(id, case, repository, worktree)?;
+        if is_stopping() && !commands.is_empty() {
+            return Err(NoStart::Ended(Box::new(Exit::new(ExitKind::Stopped, "asked to end"))));
         }
+        self.include(id, case, repository, worktree)?;
         if commands.is_empty() {
             return Ok(SetUp::Done);
         }
@@ -162,6 +213,11 @@ impl Hand {
         ended: Result<Box<ExitRecord>, String>,
     ) -> Option<Event> {
         let folder = self.site.attempt_folder(&set_up_key(id));
+        lock(&self.site.releases.set_ups_over).insert(id);
+        if lock(&self.site.releases.set_ups).remove(&id) {
+            self.release(id);
+            return None;
+        }
         match ended {
             Ok(record) if record.end == (End::Exited { code: 0 }) => self.start_again(id),
             Ok(record) => Some(self.give_up(id, self.set_up_exit(&record, &folder))),

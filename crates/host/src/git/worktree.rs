@@ -23,11 +23,8 @@ impl Repository {
     /// When git or the file system fails; a repeated call cleans up.
     pub fn add_worktree(&self, attempt: AttemptId, path: &Path, start: &Oid) -> Result<(), GitError> {
         let admin = self.admin_of(path)?;
-        if let Some(admin) = &admin {
-            // The index is the last thing written, under another name at first: with it all is there.
-            if admin.join("index").is_file() && points_to(path, admin) {
-                return Ok(());
-            }
+        if admin.as_deref().is_some_and(|admin| is_whole(path, admin)) {
+            return Ok(());
         }
         let remains = [path, &aside(&settled(path)), &self.branch_record(attempt)];
         if admin.is_some() || remains.iter().any(|path| path.symlink_metadata().is_ok()) {
@@ -42,6 +39,14 @@ impl Repository {
             self.move_ref(turn, &branch.full_ref(), Some(start), None, "ropewalk: make branch")?;
             Ok(format!("ref: {}", branch.full_ref()))
         })
+    }
+
+    /// Whether the worktree at `path` is all there, so that [`add_worktree`](Self::add_worktree) leaves it as it is.
+    ///
+    /// # Errors
+    /// When git's administration cannot be read.
+    pub fn is_worktree_whole(&self, path: &Path) -> Result<bool, GitError> {
+        Ok(self.admin_of(path)?.is_some_and(|admin| is_whole(path, &admin)))
     }
 
     /// Makes a worktree for checks at `path`, at `commit` and on no branch. One that is there is removed first.
@@ -200,6 +205,11 @@ fn pointer_to(admin: &Path) -> Vec<u8> {
 }
 
 /// Whether the worktree's own pointer names its administration.
+/// The index is the last thing written, under another name at first: with it all is there.
+fn is_whole(path: &Path, admin: &Path) -> bool {
+    admin.join("index").is_file() && points_to(path, admin)
+}
+
 fn points_to(path: &Path, admin: &Path) -> bool {
     fs::read(path.join(".git")).is_ok_and(|text| text == pointer_to(admin))
 }
