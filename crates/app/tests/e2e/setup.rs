@@ -261,6 +261,7 @@ fn a_set_up_that_still_runs_is_waited_for_whatever_the_settings_have_become() {
     bench.wait_for_record("the set-up", |record| record.what == "setup");
     running.kill();
     bench.configure("[worktree]\nsetup = []\n");
+    bench.expect(0, &["prd", "import", text(&prd)]);
     let running = bench.spawn(&run);
     let early = crate::support::wait_at_most(BESIDE, || notes(&bench).pop());
     bench.open_gate("go");
@@ -340,4 +341,21 @@ fn a_teardown_that_is_cut_off_with_the_engine_is_run_once_more_or_seen_to_its_en
     assert_eq!(notes(&bench), ["torn down"]);
     assert_eq!(bench.landed_on(BRANCH).len(), 1);
     bench.assert_clean(&["main", BRANCH]);
+}
+
+#[test]
+fn what_a_teardown_removes_was_kept_before_and_no_included_file_with_it() {
+    let bench = bench("include = [\".env\"]\nteardown = [\"git clean -qfdx && git checkout -q .\"]\n");
+    let prd = bench.prd(&[story("US-001", &[])]);
+    let script = "echo work >only.local; echo new >new.txt; echo changed >README.md; exit 1";
+    bench.expect(3, &["run", text(&prd), "--command", script, "--attempts", "1"]);
+    let kept = "refs/ropewalk/rescue/1/1";
+    assert_eq!(bench.git(&["show", &format!("{kept}:only.local")]), "work\n");
+    assert_eq!(bench.git(&["show", &format!("{kept}:new.txt")]), "new\n");
+    assert_eq!(bench.git(&["show", &format!("{kept}:README.md")]), "changed\n");
+    assert_eq!(
+        fs::read_to_string(bench.repo.join(".env")).expect("the user's own"),
+        format!("KEY={SECRET}\n")
+    );
+    assert_secret_is_nowhere(&bench);
 }

@@ -353,15 +353,17 @@ impl Hand {
         if let Some(case @ Case { project: Some(project), task, .. }) = &case
             && task.kind == TaskKind::Implement
         {
-            if self.tear_down(id, case, &worktree) {
-                return;
-            }
             // The user's own files first: nothing of them may be in what is kept.
-            let released = self
-                .included(id)
-                .and_then(|files| included::scrub(&worktree, &files).map_err(|error| error.to_string()))
-                .and_then(|()| self.repository(project.id))
-                .and_then(|repository| self.let_go(&repository, id, task, &worktree));
+            let let_go = || {
+                let files = self.included(id)?;
+                included::scrub(&worktree, &files).map_err(|error| error.to_string())?;
+                self.let_go(&self.repository(project.id)?, id, task, &worktree)
+            };
+            let released = match self.tear_down(id, case, &worktree) {
+                Ok(true) => return,
+                Ok(false) => let_go(),
+                Err(detail) => Err(detail),
+            };
             if let Err(detail) = released {
                 self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
             }

@@ -38,6 +38,31 @@ impl Hand {
         self.site.is_kept(id)
     }
 
+    /// Keeps what the worktree of an ended attempt holds, and changes nothing in it.
+    pub(super) fn rescue(&self, id: AttemptId, case: &Case, worktree: &Path) -> Result<(), String> {
+        let project = case.project.as_ref().ok_or_else(|| "the task has no project".to_owned())?;
+        let parting = self.parting(id, self.outcome(id)?)?;
+        let rescued = self.repository(project.id)?.rescue_worktree(id, worktree, &parting);
+        rescued.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn outcome(&self, id: AttemptId) -> Result<Option<Outcome>, String> {
+        Ok(self.history(id)?.this.and_then(|attempt| match attempt.state {
+            AttemptState::Finished { outcome } => Some(outcome),
+            _ => None,
+        }))
+    }
+
+    fn parting(&self, id: AttemptId, outcome: Option<Outcome>) -> Result<Parting, String> {
+        let folder = self.site.attempt_folder(&id.to_string());
+        Ok(Parting {
+            ended: outcome.map(|outcome| outcome.name().to_owned()).unwrap_or_default(),
+            at_ms: clock::wall_ms(),
+            has_passed: outcome == Some(Outcome::Passed),
+            secrets: Parting::secrets_in(&folder).map_err(|error| error.to_string())?,
+        })
+    }
+
     /// Rescues what a worktree of an ended attempt holds, and removes it unless a person may want to look at it.
     pub(super) fn let_go(
         &self,
@@ -46,18 +71,9 @@ impl Hand {
         task: &Task,
         worktree: &Path,
     ) -> Result<(), String> {
-        let attempt = self.history(id)?.this;
-        let outcome = attempt.as_ref().and_then(|attempt| match attempt.state {
-            AttemptState::Finished { outcome } => Some(outcome),
-            _ => None,
-        });
+        let outcome = self.outcome(id)?;
         let folder = self.site.attempt_folder(&id.to_string());
-        let parting = Parting {
-            ended: outcome.map(|outcome| outcome.name().to_owned()).unwrap_or_default(),
-            at_ms: clock::wall_ms(),
-            has_passed: outcome == Some(Outcome::Passed),
-            secrets: Parting::secrets_in(&folder).map_err(|error| error.to_string())?,
-        };
+        let parting = self.parting(id, outcome)?;
         let is_cancelled = matches!(task.state, TaskState::Cancelled { .. });
         let stays = outcome.is_some_and(|outcome| is_worth_a_look(outcome, is_cancelled))
             && !matches!(task.state, TaskState::Done { .. })

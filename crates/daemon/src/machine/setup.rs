@@ -295,19 +295,25 @@ impl Hand {
     }
 
     /// Runs the teardown if it has not been run. Whether it is under way: its end lets the worktree go.
-    pub(super) fn tear_down(&self, id: AttemptId, case: &Case, worktree: &Path) -> bool {
+    ///
+    /// # Errors
+    /// When what the worktree holds cannot be kept: a teardown may remove any of it.
+    pub(super) fn tear_down(&self, id: AttemptId, case: &Case, worktree: &Path) -> Result<bool, String> {
         let commands = case.settings.worktree.teardown.clone().unwrap_or_default();
         let own = self.site.attempt_folder(&id.to_string());
         let has_begun = |folder: &Path| worker_note(folder).exists() || exit_record(folder).exists();
         let was_used = has_begun(&own) || has_begun(&self.site.attempt_folder(&set_up_key(id)));
         if commands.is_empty() || !was_used || !worktree.is_dir() {
-            return false;
+            return Ok(false);
         }
         if lock(&self.site.releases.torn_down).contains(&id) {
-            return false;
+            return Ok(false);
+        }
+        let key = tear_down_key(id);
+        if !has_begun(&self.site.attempt_folder(&key)) && !self.site.pool.keys_running().contains(&key) {
+            self.rescue(id, case, worktree)?;
         }
         let timeout_ms = case.settings.worktree.teardown_timeout_ms.unwrap_or(TEARDOWN_TIMEOUT_MS);
-        let key = tear_down_key(id);
         let run = Run { key: &key, name: "the teardown", commands, timeout_ms };
         let started = self
             .commands_in(id, case, worktree, read_start(&own).as_ref(), run)
@@ -315,7 +321,7 @@ impl Hand {
         if let Err(detail) = &started {
             self.complain(&format!("the teardown of attempt {id} was not run: {detail}"));
         }
-        started.is_ok()
+        Ok(started.is_ok())
     }
 
     /// The teardown's end, however it was: the worktree goes as any other.
@@ -416,6 +422,10 @@ impl Hand {
     /// After a start: slots of attempts that are over and have no worktree, and of checks that nobody waits for.
     pub(super) fn sweep_slots(&self) {
         for key in self.site.slots.holders() {
+            // Also one that nobody wants has its ports and its cache until it has ended; its end gives them back.
+            if self.site.pool.keys_running().contains(&key) {
+                continue;
+            }
             let is_free = match (key.parse::<AttemptId>(), candidate_of(&key)) {
                 (Ok(attempt), _) => self.is_over(attempt) && !self.site.worktree(&key).exists(),
                 (Err(_), Some(candidate)) => {
