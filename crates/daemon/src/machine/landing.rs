@@ -130,11 +130,14 @@ impl Hand {
             return None;
         }
         let tried = self.try_check(id, project, merged, &key);
+        if tried.is_err() {
+            // Before it may be asked for once more.
+            self.end_check(&key);
+        }
         lock(&self.site.checking).remove(&key);
         match tried {
             Ok(()) => None,
             Err(detail) => {
-                self.give_slot_back(&key, None);
                 let commit = merged.commit.short().to_owned();
                 Some(Event::Checked { candidate: id, commit, run, result: CheckResult::Fault { detail } })
             }

@@ -60,12 +60,17 @@ impl Hand {
         row.is_some_and(|row| row.state.is_finished())
     }
 
-    /// A check's worktree is wanted only while its candidate is being checked. One that still runs is taken up first,
-    /// so that it can be ended; its end clears up.
+    /// A check's worktree is wanted only while its candidate is being checked.
     fn sweep_check(&self, key: &str, candidate: AttemptId) {
         if lock(&self.site.checking).contains(key) || self.is_check_wanted(key, candidate) {
             return;
         }
+        self.end_check(key);
+    }
+
+    /// Clears up after a check that nobody waits for. One that still runs is taken up first, so that it can be ended; its
+    /// end clears up.
+    pub(super) fn end_check(&self, key: &str) {
         let folder = self.site.attempt_folder(key);
         if worker_note(&folder).exists() && !exit_record(&folder).exists() {
             if self.site.pool.run(found_again(key, &folder)).is_ok() {
