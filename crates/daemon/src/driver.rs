@@ -123,8 +123,14 @@ const LATE_MS: u64 = 5_000;
 impl Crank {
     fn run(mut self) -> Result<(), DriverError> {
         let ended = self.turn_until_stopped();
+        // Nobody listens from here on, and closing takes as long as teardowns do: whoever asks is told so at once, and
+        // no hand waits for room in the inbox.
+        drop(self.messages);
         // An engine that failed ends like one that was killed: what works goes on alone. And whoever waits for an
         // answer must not wait for ever.
+        if let Ok(leave) = ended {
+            self.machine.wait_for_teardowns(leave);
+        }
         self.machine.close(*ended.as_ref().unwrap_or(&true));
         self.pulse.end();
         ended.map(drop)

@@ -359,3 +359,46 @@ fn what_a_teardown_removes_was_kept_before_and_no_included_file_with_it() {
     );
     assert_secret_is_nowhere(&bench);
 }
+
+#[test]
+fn an_engine_that_waits_for_a_teardown_tells_whoever_asks_that_it_has_ended() {
+    let bench = bench("");
+    bench.configure(&format!("[worktree]\nteardown = [{}]\n", json!(bench.agent("mark teardown; gate go"))));
+    let prd = bench.prd(&[story("US-001", &[]).steps("edit one.txt")]);
+    let running = bench.spawn(&["run", text(&prd), "--command", &bench.agent("")]);
+    bench.wait_for_record("the teardown", |record| record.what == "teardown");
+    crate::support::wait_for("the engine's end", || (bench.run(&["status"]).code != Some(0)).then_some(()));
+    bench.open_gate("go");
+    running.wait().expect(0);
+    bench.assert_clean(&["main", BRANCH]);
+}
+
+#[test]
+fn an_engine_that_leaves_its_attempts_leaves_its_teardowns_too_and_the_next_takes_them_up() {
+    let bench = bench("");
+    let gate = bench.agent("mark teardown; gate go");
+    bench.configure(&format!(
+        "[worktree]\nteardown = [{}, {}]\n",
+        json!(gate),
+        json!(note(&bench, "torn down"))
+    ));
+    let prd = bench.prd(&[
+        story("US-001", &[]).steps("edit one.txt"),
+        story("US-002", &[]).steps("mark works; gate go; edit two.txt"),
+    ]);
+    let run = ["run", text(&prd), "--command", &bench.agent("")];
+    let running = bench.spawn(&run);
+    bench.wait_for_record("the teardown", |record| record.what == "teardown");
+    bench.wait_for_record("the other", |record| record.what == "works");
+    bench.expect(0, &["stop", "--leave"]);
+    running.wait();
+    bench.configure("[worktree]\nteardown = []\n");
+    bench.expect(0, &["prd", "import", text(&prd)]);
+    assert!(notes(&bench).is_empty());
+    let running = bench.spawn(&run);
+    bench.open_gate("go");
+    running.wait().expect(0);
+    assert_eq!(notes(&bench), ["torn down"]);
+    assert_eq!(bench.landed_on(BRANCH).len(), 2);
+    bench.assert_clean(&["main", BRANCH]);
+}

@@ -247,15 +247,21 @@ impl Machine {
         self.replies.clear();
     }
 
+    /// Sees teardowns to their end. Not when other work is left to go on alone: then they go on beside it.
+    pub(crate) fn wait_for_teardowns(&self, leave: bool) {
+        if !(leave && self.site.pool.keys_running().iter().any(|key| !setup::is_tear_down(key))) {
+            self.site.releases.wait();
+        }
+    }
+
     /// Ends the hands once they have done what they hold, and the workers.
-    /// With `leave`, workers that are at work go on alone.
+    /// With `leave`, workers that are at work go on alone, teardowns too: the next engine's sweep takes them up.
     pub(crate) fn close(&mut self, leave: bool) {
         self.bell.ring();
         self.monitor.close();
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
-        self.site.releases.wait();
         // One end for each hand, behind all that they still hold.
         if let Some(work) = self.work.take() {
             for _ in 0..self.hands.len() {

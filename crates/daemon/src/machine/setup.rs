@@ -56,6 +56,10 @@ fn tear_down_key(id: AttemptId) -> String {
     format!("{TEAR_DOWN}{id}")
 }
 
+pub(super) fn is_tear_down(key: &str) -> bool {
+    key.starts_with(TEAR_DOWN)
+}
+
 /// The attempt whose set-up or teardown runs under this key.
 pub(super) fn attempt_of(key: &str) -> Option<AttemptId> {
     key.strip_prefix(SET_UP).or_else(|| key.strip_prefix(TEAR_DOWN))?.parse().ok()
@@ -299,6 +303,13 @@ impl Hand {
     /// # Errors
     /// When what the worktree holds cannot be kept: a teardown may remove any of it.
     pub(super) fn tear_down(&self, id: AttemptId, case: &Case, worktree: &Path) -> Result<bool, String> {
+        let key = tear_down_key(id);
+        let folder = self.site.attempt_folder(&key);
+        if worker_note(&folder).exists() && !lock(&self.site.releases.torn_down).contains(&id) {
+            // An earlier engine's, whatever the settings are by now: it may still run, and its end is told.
+            self.site.pool.run(found_again(&key, &folder)).map_err(|error| error.to_string())?;
+            return Ok(true);
+        }
         let commands = case.settings.worktree.teardown.clone().unwrap_or_default();
         let own = self.site.attempt_folder(&id.to_string());
         let has_begun = |folder: &Path| worker_note(folder).exists() || exit_record(folder).exists();
@@ -309,8 +320,7 @@ impl Hand {
         if lock(&self.site.releases.torn_down).contains(&id) {
             return Ok(false);
         }
-        let key = tear_down_key(id);
-        if !has_begun(&self.site.attempt_folder(&key)) && !self.site.pool.keys_running().contains(&key) {
+        if !has_begun(&folder) && !self.site.pool.keys_running().contains(&key) {
             self.rescue(id, case, worktree)?;
         }
         let timeout_ms = case.settings.worktree.teardown_timeout_ms.unwrap_or(TEARDOWN_TIMEOUT_MS);
