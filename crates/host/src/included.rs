@@ -66,7 +66,11 @@ fn descend(
     let Some((name, rest)) = names.split_first() else { return Ok(()) };
     let candidates: Vec<PathBuf> = if is_wild(name) {
         let listed = root.list(&at).map_err(IncludeError::io("list", &at))?;
-        let fitting = listed.iter().filter(|entry| fits(name, entry) && !entry.eq_ignore_ascii_case(b".git"));
+        // The list of what was copied has a line for each: a name of two lines would be two others, and be stored.
+        let is_one_line = |entry: &[u8]| !entry.contains(&b'\n');
+        let fitting = listed
+            .iter()
+            .filter(|entry| fits(name, entry) && is_one_line(entry) && !entry.eq_ignore_ascii_case(b".git"));
         fitting.map(|entry| at.join(OsStr::from_bytes(entry))).collect()
     } else {
         vec![at.join(name)]
@@ -222,6 +226,10 @@ mod tests {
         let world =
             world(&[".env", "config/a.local", "config/b.local", "config/c", "x/.git/config", "deep/er/.env"]);
         symlink("/etc/passwd", world.top.join("config/d.local")).unwrap();
+        fs::write(world.top.join("config/two\nlines.local"), "").unwrap();
+        fs::create_dir(world.top.join("two\nlines")).unwrap();
+        fs::write(world.top.join("two\nlines/e.local"), "").unwrap();
+        assert_eq!(found(&world, &["two*/*", "config/two*"]).unwrap(), [""; 0]);
         symlink("/etc", world.top.join("etc")).unwrap();
         assert_eq!(found(&world, &[".env", "*.none", "nothing", "no/thing"]).unwrap(), [".env!"]);
         let wanted = ["config/a.local!", "config/b.local"];
