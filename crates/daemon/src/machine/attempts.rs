@@ -184,15 +184,18 @@ impl Hand {
             if !repository.is_worktree_whole(&worktree).map_err(|error| error.to_string())? {
                 return Err(NoStart::SetUp(NOT_WHOLE.into()));
             }
+            // After the set-up, which is the user's own: what it changes in the repository is no tampering.
+            guards::keep(&repository, &worktree, folder)?;
             return self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some);
         }
-        repository.add_worktree(id, &worktree, &start).map_err(|error| error.to_string())?;
+        repository
+            .add_worktree_without(id, &worktree, &start, &self.included(id)?)
+            .map_err(|error| error.to_string())?;
         self.site.groom.tell(Errand::Warm(project.id, start.clone()));
         write_durably(&folder.join("start"), start.as_str().as_bytes()).map_err(|error| error.to_string())?;
         match self.set_up(id, case, &repository, &worktree, &start)? {
             SetUp::UnderWay => Ok(None),
             SetUp::Done => {
-                // After the set-up, which is the user's own: what it changes in the repository is no tampering.
                 guards::keep(&repository, &worktree, folder)?;
                 self.assignment(id, case, folder, &worktree, Some(&start), history).map(Some)
             }

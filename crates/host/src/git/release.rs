@@ -1,8 +1,10 @@
 //! Giving a worktree back. Knows in which order folder, administration and branch go once all is kept; unaware of what is
 //! worth keeping (`rescue`) and of why the attempt ended.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::id::AttemptId;
 
@@ -10,7 +12,7 @@ use super::repository::Repository;
 use super::rescue::{Missing, Parting};
 use super::run::GitError;
 use super::worktree::{remove_aside, set_aside};
-use crate::crash;
+use crate::{crash, included};
 
 impl Repository {
     /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and files
@@ -44,6 +46,11 @@ impl Repository {
         missing: Missing,
         parting: &Parting,
     ) -> Result<Option<String>, GitError> {
+        // Whoever gives it back: what was copied in for the agent's eyes only is in no rescue and in no spare.
+        let secrets: Vec<PathBuf> =
+            parting.secrets.iter().map(|path| OsStr::from_bytes(path).into()).collect();
+        included::scrub(path, &secrets).map_err(|e| GitError::new("release", path, e.to_string()))?;
+        crash::step();
         let wreck = self.wreck(attempt, path, missing)?;
         let rescued = self.rescue_commit(&wreck, parting)?;
 

@@ -22,6 +22,20 @@ impl Repository {
     /// # Errors
     /// When git or the file system fails; a repeated call cleans up.
     pub fn add_worktree(&self, attempt: AttemptId, path: &Path, start: &Oid) -> Result<(), GitError> {
+        self.add_worktree_without(attempt, path, start, &[])
+    }
+
+    /// As [`add_worktree`](Self::add_worktree). Of what a half-made one holds, the files at `kept_out` are never stored.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_worktree_without(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        start: &Oid,
+        kept_out: &[PathBuf],
+    ) -> Result<(), GitError> {
         let admin = self.admin_of(path)?;
         if admin.as_deref().is_some_and(|admin| is_whole(path, admin)) {
             return Ok(());
@@ -29,7 +43,9 @@ impl Repository {
         let remains = [path, &aside(&settled(path)), &self.branch_record(attempt)];
         if admin.is_some() || remains.iter().any(|path| path.symlink_metadata().is_ok()) {
             // Should anyone have worked in the remains, that is kept.
-            self.release(attempt, path, Missing::IsHalfMade, &Parting::default())?;
+            let secrets = kept_out.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+            let parting = Parting { secrets, ..Parting::default() };
+            self.release(attempt, path, Missing::IsHalfMade, &parting)?;
         }
         self.make(path, start, None, |turn| {
             let wanted = BranchName::new(&format!("ropewalk/{attempt}"))

@@ -358,6 +358,43 @@ fn a_secret_is_in_no_rescue_however_it_was_handled() {
 }
 
 #[test]
+fn a_secret_goes_with_whoever_gives_the_worktree_back_and_is_in_no_rescue_of_an_index_alone() {
+    let secret = "conf/s.ignored";
+    let given = || {
+        let world = World::new();
+        let path = world.add(attempt(7, 1));
+        write(&path, secret, "hunter2\n");
+        write(&path, "work.txt", "work\n");
+        git(&path, &["add", "-f", secret, "work.txt"]);
+        (world, path)
+    };
+    let parting = Parting { secrets: vec![secret.as_bytes().to_vec()], ..parting(false) };
+    let check = |world: &World| {
+        let reachable = git(&world.top, &["log", "-p", "-m", "--format=%B", &only(world).name]);
+        assert!(!reachable.contains("hunter2") && reachable.contains("work.txt"), "{reachable}");
+    };
+    // Its folder waits to be washed, as a spare, and holds it no more.
+    let (world, path) = given();
+    world.repo.release_worktree_after(attempt(7, 1), &path, &parting).unwrap();
+    let everything = listed(path.parent().unwrap());
+    assert!(everything.keys().any(|file| file.ends_with("work.txt")), "it is a spare: {everything:?}");
+    assert!(!everything.keys().any(|file| file.ends_with(secret)), "{everything:?}");
+    check(&world);
+    // The folder is gone, the index is there.
+    let (world, path) = given();
+    fs::remove_dir_all(&path).unwrap();
+    world.repo.release_worktree_after(attempt(7, 1), &path, &parting).unwrap();
+    check(&world);
+    // The index is gone: a half-made one, as far as can be told.
+    let (world, path) = given();
+    let admin = git(&path, &["rev-parse", "--absolute-git-dir"]);
+    fs::remove_file(Path::new(&admin).join("index")).unwrap();
+    let kept_out = [secret.into()];
+    world.repo.add_worktree_without(attempt(7, 1), &path, &world.start(), &kept_out).unwrap();
+    check(&world);
+}
+
+#[test]
 fn restoring_keeps_modes_and_links_and_overwrites_nothing_unless_told_to() {
     let world = World::new();
     let path = world.add(attempt(7, 1));

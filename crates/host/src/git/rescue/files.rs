@@ -53,7 +53,7 @@ impl Repository {
         let base = wreck.base();
         if !path.symlink_metadata().is_ok_and(|facts| facts.is_dir()) {
             // The index of a worktree whose folder is gone is all that there is of its files.
-            return Ok(Found { leftovers: self.leftovers_of_index(wreck)?, nested: vec![] });
+            return Ok(Found { leftovers: self.leftovers_of_index(wreck, parting)?, nested: vec![] });
         }
         // An agent may have deleted its administration and its branch: the files are still its work.
         let mut index = self.private_index(admin.as_deref(), path, base)?;
@@ -66,12 +66,12 @@ impl Repository {
             };
             nested.extend(self.take_over(&git_dir)?);
             // From here on one like those that the index never knew: its files are kept too.
-            self.remove_entries(wreck, &index, &below)?;
+            self.remove_entries(path, &index, &below)?;
             index.submodules.retain(|known| *known != below);
         }
         for below in index.submodules.clone() {
             if self.is_dirty_submodule(wreck, &below)? {
-                self.remove_entries(wreck, &index, &below)?;
+                self.remove_entries(path, &index, &below)?;
                 index.submodules.retain(|known| *known != below);
             }
         }
@@ -154,18 +154,25 @@ impl Repository {
         Ok(())
     }
 
-    fn remove_entries(&self, wreck: &Wreck<'_>, index: &PrivateIndex, paths: &[u8]) -> Result<(), GitError> {
-        self.on_files("update-index", wreck.path, &index.file.0)
+    fn remove_entries(&self, folder: &Path, index: &PrivateIndex, paths: &[u8]) -> Result<(), GitError> {
+        self.on_files("update-index", folder, &index.file.0)
             .args(["update-index", "--force-remove", "-z", "--stdin"])
             .stdin([paths, b"\0"].concat())
             .run()
             .map(drop)
     }
 
-    fn leftovers_of_index(&self, wreck: &Wreck<'_>) -> Result<Option<Leftovers>, GitError> {
+    fn leftovers_of_index(
+        &self,
+        wreck: &Wreck<'_>,
+        parting: &Parting,
+    ) -> Result<Option<Leftovers>, GitError> {
         let (Some(admin), Some(base)) = (&wreck.admin, wreck.base()) else { return Ok(None) };
         // No call of ours looks at files here; the control folder stands in for the one that is gone.
         let index = self.private_index(Some(admin), self.control(), Some(base))?;
+        if !parting.secrets.is_empty() {
+            self.remove_entries(self.control(), &index, &parting.secrets.join(&0))?;
+        }
         let staged = self.staged(wreck, &index)?;
         let tree = self.tree_of(base)?;
         match self.index_only(wreck, staged, None)? {
@@ -230,7 +237,7 @@ impl Repository {
             return Ok(());
         }
         let input = [secrets.join(&0), vec![0]].concat();
-        self.remove_entries(wreck, index, &secrets.join(&0))?;
+        self.remove_entries(wreck.path, index, &secrets.join(&0))?;
         let said = self
             .on_files("check-ignore", wreck.path, &index.file.0)
             .args(["check-ignore", "-z", "--stdin"])
