@@ -12,7 +12,7 @@ use super::run::GitError;
 
 /// Where checkpoints are kept: two state folders on one repository count their tasks alike, and must not take each
 /// other's for their own.
-const KIND: &str = "checkpoints";
+pub(super) const KIND: &str = "checkpoints";
 
 /// Digits of a state folder's part of the name.
 const DIGITS: usize = 8;
@@ -48,6 +48,12 @@ impl Repository {
         kept_out: &[PathBuf],
     ) -> Result<Oid, GitError> {
         let commit = self.commit_of_worktree(attempt, path, start, at_ms, kept_out)?;
+        // Here and not where the commit is made: one that is for looking only need not outlive a power loss.
+        let mut durable: Vec<Oid> = vec![start.clone()];
+        for pinned in self.pins(&self.checkpoint_kind(), attempt)? {
+            durable.extend([self.tree_of(&pinned.at)?, pinned.at]);
+        }
+        self.keep_beyond(&durable, &commit)?;
         let turn = self.take_turn()?;
         self.pin(&turn, &self.checkpoint_kind(), attempt, &commit)?;
         Ok(commit)

@@ -27,6 +27,23 @@ impl Repository {
         }
         let call = self.on_objects("rev-list").args(["rev-list", "--objects", "--no-object-names"]);
         let text = call.args([head.as_str(), &format!("^{from}")]).run()?.text();
+        self.sync_objects(&text)
+    }
+
+    /// The same for what none of the commits and trees in `durable` has. One of them that is missing counts for nothing.
+    /// git does not look into the tree of a commit that is none of `head`'s forebears: such a tree is named besides.
+    ///
+    /// # Errors
+    /// When git or the disk fails.
+    pub(super) fn keep_beyond(&self, durable: &[Oid], head: &Oid) -> Result<(), GitError> {
+        let known: String = durable.iter().map(|oid| format!("^{oid}\n")).collect();
+        let call = self.on_objects("rev-list").args(["rev-list", "--objects", "--no-object-names"]);
+        let call = call.args(["--ignore-missing", "--stdin"]).stdin(format!("{head}\n{known}"));
+        self.sync_objects(&call.run()?.text())
+    }
+
+    /// Makes these objects durable, whose names stand one on each line.
+    fn sync_objects(&self, text: &str) -> Result<(), GitError> {
         let objects = self.common().join("objects");
         let failed = |error: io::Error| GitError::io("keep", &objects, &error);
         let mut loose = Vec::new();
@@ -63,8 +80,13 @@ impl Repository {
         let names: String = names.iter().map(|name| format!("{name}\n")).collect();
         let call = self.on_objects("pack-objects").args(["pack-objects", "--quiet", "--threads=1"]);
         call.arg(objects.join("pack/pack")).stdin(names).run()?;
-        // git syncs what it wrote, not the folder that names it.
-        sync(&objects.join("pack")).map_err(|error| GitError::io("keep", objects, &error))
+        self.sync_packs()
+    }
+
+    /// git syncs what it wrote, not the folder that names it.
+    pub(super) fn sync_packs(&self) -> Result<(), GitError> {
+        let packs = self.common().join("objects/pack");
+        sync(&packs).map_err(|error| GitError::io("keep", &packs, &error))
     }
 }
 

@@ -98,7 +98,12 @@ impl Repository {
     pub(super) fn take_over(&self, git_dir: &Path) -> Result<Vec<Oid>, GitError> {
         let objects = git_dir.join("objects");
         let tips = tips_in(git_dir);
-        if tips.is_empty() || self.commits_among(&tips)?.len() == tips.len() {
+        if tips.is_empty() {
+            return Ok(tips);
+        }
+        if self.commits_among(&tips)?.len() == tips.len() {
+            // A call before this one may have ended before it synced what it wrote.
+            self.sync_packs()?;
             return Ok(tips);
         }
         if bytes_in(&objects) > OBJECTS_BYTES_MAX {
@@ -126,6 +131,7 @@ impl Repository {
             .arg(self.common().join("objects/pack/pack"))
             .stdin(wanted)
             .run()?;
+        self.sync_packs()?;
         commits.into_iter().map(|commit| self.oid("pack-objects", commit)).collect()
     }
 }

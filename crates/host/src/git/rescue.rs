@@ -20,6 +20,7 @@ pub use self::record::{LeftOut, Rescue};
 pub use self::restore::Restored;
 
 use super::admin::{Head, all_logged, branches_held, head_of, oid_in};
+use super::checkpoint;
 use super::refs::Pinned;
 use super::repository::{Repository, Turn};
 use super::run::GitError;
@@ -216,7 +217,11 @@ impl Repository {
         let parents = self.bundled(&parents, parting.at_ms)?;
         let parents: Vec<&str> = parents.iter().map(Oid::as_str).collect();
         let said = self.commit_tree(tree.as_str(), &parents, &record.message(), parting.at_ms)?;
-        Ok(Some(self.oid("commit", &said.text())?))
+        let commit = self.oid("commit", &said.text())?;
+        // Before a ref names it: with one, a repeated call takes all of it for kept.
+        let durable: Vec<Oid> = kept.into_iter().map(|pinned| pinned.at).collect();
+        self.keep_beyond(&durable, &commit)?;
+        Ok(Some(commit))
     }
 
     /// The same commits with no more parents than one commit may have: the rest hang on commits of their own.
@@ -291,7 +296,7 @@ impl Repository {
         rescue.by == self.state_folder()
     }
 
-    /// The refs that keep commits: ours and every branch but the attempt's own, which go or may be moved any time.
+    /// The refs that keep commits: ours but the checkpoints, and every branch but the attempt's own, which go or may be moved any time.
     fn kept(&self, wreck: &Wreck<'_>) -> Result<Vec<Pinned>, GitError> {
         let own = [
             wreck.branch.as_ref().map(BranchName::full_ref),
@@ -302,7 +307,10 @@ impl Repository {
         ];
         let mut kept = self.refs_under("refs/heads")?;
         kept.retain(|found| !own.iter().flatten().any(|name| *name == found.name));
-        kept.extend(self.refs_under("refs/ropewalk")?);
+        // A checkpoint goes long before a rescue does.
+        let checkpoints = format!("refs/ropewalk/{}/", checkpoint::KIND);
+        let own = self.refs_under("refs/ropewalk")?;
+        kept.extend(own.into_iter().filter(|found| !found.name.starts_with(&checkpoints)));
         Ok(kept)
     }
 

@@ -1,6 +1,6 @@
 //! Whatever an agent's habits, and however its attempt ends: everything can be had again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -392,6 +392,48 @@ fn a_secret_goes_with_whoever_gives_the_worktree_back_and_is_in_no_rescue_of_an_
     let kept_out = [secret.into()];
     world.repo.add_worktree_without(attempt(7, 1), &path, &world.start(), &kept_out).unwrap();
     check(&world);
+}
+
+#[test]
+fn what_a_checkpoint_holds_is_rescued_all_the_same_since_the_checkpoint_goes_first() {
+    let world = World::new();
+    let (start, id) = (world.start(), attempt(7, 1));
+    let path = world.add(id);
+    let head = commit(&path, "work.txt", "committed\n");
+    world.repo.checkpoint(id, &path, &start, AT_MS).unwrap();
+    world.repo.release_worktree_after(id, &path, &parting(false)).unwrap();
+    world.repo.forget_checkpoints(id.task, &BTreeSet::new()).unwrap();
+    let rescue = only(&world);
+    git(&world.top, &["merge-base", "--is-ancestor", head.as_str(), &rescue.name]);
+}
+
+#[test]
+fn what_git_left_unsynced_is_made_durable_by_a_checkpoint_and_by_a_rescue_and_once_only() {
+    // More than are synced one by one: the pack that they become can be seen.
+    const FILES: usize = 210;
+    let world = World::new();
+    let (start, id) = (world.start(), attempt(7, 1));
+    let path = world.add(id);
+    let packs = || {
+        let entries = fs::read_dir(world.top.join(".git/objects/pack")).unwrap().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|name| name == "pack")).count()
+    };
+    let work = |folder: &str| {
+        for number in 0..FILES {
+            write(&path, &format!("{folder}/{number}"), &format!("{folder} {number}\n"));
+        }
+        git(&path, &["add", "-A"]);
+    };
+    work("staged");
+    world.repo.checkpoint(id, &path, &start, AT_MS).unwrap();
+    assert_eq!(packs(), 1);
+    write(&path, "one-more.txt", "\n");
+    world.repo.checkpoint(id, &path, &start, AT_MS).unwrap();
+    assert_eq!(packs(), 1, "what one checkpoint kept the next does not keep again");
+    work("later");
+    git(&path, &["commit", "-q", "-m", "work"]);
+    world.repo.release_worktree_after(id, &path, &parting(false)).unwrap();
+    assert_eq!(packs(), 2);
 }
 
 #[test]
