@@ -89,7 +89,9 @@ impl Hand {
     fn keep_once(&self, bell: &Bell, now: Time, history_at: &mut Time, retention: &Retention) -> u64 {
         let found = self.found();
         let list = due(&found.kept, found.live_bytes, now, retention);
-        let is_full = list.len() == DUE_MAX;
+        // A folder that stays with its worktree is named again, and is no reason to begin anew at once.
+        let is_held = |item: &Due| matches!(item, Due::PurgeFolder(key) if self.site.has_worktree(key));
+        let is_full = list.len() == DUE_MAX && !list.iter().all(is_held);
         let mut failed = false;
         for item in list {
             if bell.has_rung() {
@@ -100,7 +102,7 @@ impl Hand {
                 self.complain(&format!("{item:?}: {detail}"));
             }
         }
-        self.trim_kept();
+        self.trim_kept(|| !bell.has_rung());
         if now.ms_since(*history_at) >= HISTORY_ROUND_MS {
             *history_at = now;
             self.forget_history(bell, now, retention);
@@ -116,6 +118,10 @@ impl Hand {
         match item {
             Due::Compress(key) => output::compress(&self.site.attempt_folder(key)).map_err(|e| e.to_string()),
             Due::PurgeOutput(key) => output::purge(&self.site.attempt_folder(key)).map_err(|e| e.to_string()),
+            // Which of the worktree's files are secrets stands there, and that it is kept.
+            Due::PurgeFolder(key) if self.site.has_worktree(key) => {
+                output::purge(&self.site.attempt_folder(key)).map_err(|e| e.to_string())
+            }
             Due::PurgeFolder(key) => {
                 // Set aside first: half a folder must not be taken for an attempt that never ended.
                 let folder = self.site.attempt_folder(key);

@@ -1,7 +1,8 @@
 //! Worktrees of attempts that did not pass, which stay for a person to look at, and the refs that hold what attempts left.
 //! Which of them may go is core's rule (`core::keep`); nothing goes that is not rescued.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use ropewalk_core::attempt::{AttemptState, Outcome};
 use ropewalk_core::id::{AttemptId, ProjectId, TaskId};
@@ -17,13 +18,31 @@ use ropewalk_host::{clock, disk};
 
 use super::keeping::Bell;
 use super::rows::Case;
-use super::{Hand, Site, lock};
+use super::setup::attempt_of;
+use super::{Hand, Site};
 use crate::api::KEPT;
 
+/// Where the worktree is, or was, of the attempt that this folder of attempts belongs to; none for that of a check.
+fn worktree_of(home: &Path, key: &str) -> Option<PathBuf> {
+    let attempt = attempt_of(key).or_else(|| key.parse().ok())?;
+    Some(home.join("worktrees").join(attempt.to_string()))
+}
+
+fn is_there(path: &Path) -> bool {
+    // What cannot be looked at may be there.
+    path.symlink_metadata().err().is_none_or(|error| error.kind() != ErrorKind::NotFound)
+}
+
 impl Site {
-    /// Whether the attempt's worktree was rescued and stays.
+    /// Whether the attempt's worktree was rescued and stays. The mark of one that has gone, as by a person's hand, says
+    /// nothing: its branch is still to be cleared up.
     fn is_kept(&self, id: AttemptId) -> bool {
-        self.attempt_folder(&id.to_string()).join(KEPT).exists()
+        self.attempt_folder(&id.to_string()).join(KEPT).exists() && is_there(&self.worktree(&id.to_string()))
+    }
+
+    /// Whether the attempt of this folder still has its worktree.
+    pub(super) fn has_worktree(&self, key: &str) -> bool {
+        worktree_of(&self.home, key).is_some_and(|path| is_there(&path))
     }
 
     fn is_disk_low(&self) -> bool {
@@ -88,16 +107,20 @@ impl Hand {
         repository.rescue_worktree(id, worktree, &parting).map_err(|error| error.to_string())?;
         // Without the mark, as when the folder has been purged, the next sweep rescues once more and finds nothing new.
         let _ = write_durably(&folder.join(KEPT), b"");
-        self.trim_kept();
+        self.trim_kept(|| true);
         Ok(())
     }
 
     /// Removes kept worktrees that may go by now. What fails stays, and is tried again in the next round.
-    pub(super) fn trim_kept(&self) {
-        let _turn = lock(&self.site.letting_go);
+    /// Nobody waits for somebody else who is at it: a rescue may take long, and the keeper gives way to all others.
+    pub(super) fn trim_kept(&self, goes_on: impl Fn() -> bool) {
+        let Ok(_turn) = self.site.letting_go.try_lock() else { return };
         let kept = self.kept_worktrees();
         let now = Time(clock::wall_ms());
         for id in worktrees_due(&kept, now, self.site.is_disk_low()) {
+            if !goes_on() {
+                return;
+            }
             if let Err(detail) = self.remove_kept(id) {
                 self.complain(&format!("the worktree of attempt {id} is kept: {detail}"));
             }
@@ -177,5 +200,25 @@ impl Hand {
             | TaskState::Landing { .. }
             | TaskState::Parked { .. } => Standing::Open,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setup::set_up_key;
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_the_worktree_of_its_attempt_also_that_of_a_set_up() {
+        let home = tempfile::tempdir().unwrap();
+        let id: AttemptId = "7.2".parse().unwrap();
+        for key in ["7.2".to_owned(), set_up_key(id)] {
+            let path = worktree_of(home.path(), &key).unwrap();
+            let _ = std::fs::remove_dir_all(&path);
+            assert!(!is_there(&path), "{key}");
+            std::fs::create_dir_all(&path).unwrap();
+            assert!(is_there(&path), "{key}");
+        }
+        assert_eq!(worktree_of(home.path(), "check-7.2-abcdef-1"), None);
     }
 }

@@ -45,7 +45,7 @@ impl Hand {
                 continue;
             };
             for attempt in repository.attempts_on_record() {
-                if !live.contains(&attempt) && self.is_over(attempt) {
+                if !live.contains(&attempt) && !self.is_kept(attempt) && self.is_over(attempt) {
                     self.release(attempt);
                 }
             }
