@@ -172,7 +172,7 @@ fn prune(place: &Place, ids: &[String], all: bool, out: &Out) -> Result<u8, Fail
             secrets: Parting::secrets_in(&folder).map_err(failed)?,
         };
         let rescue = repository(place, &mut session, Some(&task))?
-            .release_worktree_after(found.attempt, &found.path, &parting)
+            .remove_worktree_after(found.attempt, &found.path, &parting)
             .map_err(failed)?;
         let _ = std::fs::remove_file(folder.join(KEPT));
         out.say(&match &rescue {

@@ -19,6 +19,7 @@ use ropewalk_host::{clock, disk};
 use super::keeping::Bell;
 use super::rows::Case;
 use super::setup::attempt_of;
+use super::spares::Errand;
 use super::{Hand, Site};
 use crate::api::KEPT;
 
@@ -45,7 +46,7 @@ impl Site {
         worktree_of(&self.home, key).is_some_and(|path| is_there(&path))
     }
 
-    fn is_disk_low(&self) -> bool {
+    pub(super) fn is_disk_low(&self) -> bool {
         // What cannot be measured is no shortage.
         let free = disk::free(&self.home).ok();
         free.is_some_and(|free| self.floor.check("", &free).is_err())
@@ -100,8 +101,7 @@ impl Hand {
             && !self.site.is_disk_low()
             && repository.is_out_of_the_way(id, worktree).map_err(|error| error.to_string())?;
         if !stays {
-            repository.release_worktree_after(id, worktree, &parting).map_err(|error| error.to_string())?;
-            let _ = std::fs::remove_file(folder.join(KEPT));
+            self.part(repository, id, &parting)?;
             return Ok(());
         }
         repository.rescue_worktree(id, worktree, &parting).map_err(|error| error.to_string())?;
@@ -137,10 +137,20 @@ impl Hand {
             has_passed: false,
             secrets: Parting::secrets_in(&folder).map_err(|error| error.to_string())?,
         };
-        self.repository(project.id)?
-            .release_worktree_after(id, &self.site.worktree(&id.to_string()), &parting)
-            .map_err(|error| error.to_string())?;
-        let _ = std::fs::remove_file(folder.join(KEPT));
+        let parted = self.part(&self.repository(project.id)?, id, &parting);
+        self.site.groom.tell(Errand::Wash(project.id));
+        parted
+    }
+
+    /// Lets go of the attempt's worktree. On a low disk its folder becomes no spare.
+    fn part(&self, repository: &Repository, id: AttemptId, parting: &Parting) -> Result<(), String> {
+        let path = self.site.worktree(&id.to_string());
+        let parted = match self.site.is_disk_low() {
+            true => repository.remove_worktree_after(id, &path, parting),
+            false => repository.release_worktree_after(id, &path, parting),
+        };
+        parted.map_err(|error| error.to_string())?;
+        let _ = std::fs::remove_file(self.site.attempt_folder(&id.to_string()).join(KEPT));
         Ok(())
     }
 

@@ -88,6 +88,8 @@ impl Hand {
                 }
                 self.told(self.look_after(project, commit.as_ref(), rules, is_over));
             }
+            // After all of them: what is washed takes less.
+            self.told(self.trim(rules.bytes_max));
             if is_over.load(Ordering::Relaxed) {
                 return;
             }
@@ -110,30 +112,38 @@ impl Hand {
         let spares = self.repository(project)?.spares(&self.worktrees());
         let text = |error: GitError| error.to_string();
         let tidied = spares.tidy().map_err(text);
-        while !is_over.load(Ordering::Relaxed) && spares.wash_one().map_err(text)? {}
+        // The shortage ends only when there is room, and what was told of it once may not have been heard.
+        let goes_on = || !is_over.load(Ordering::Relaxed) && !self.site.is_disk_low();
+        while goes_on() && spares.wash_one().map_err(text)? {}
+        if self.site.is_disk_low() {
+            return self.drop_spares().and(tidied);
+        }
         if let Some(commit) = commit
             && !is_over.load(Ordering::Relaxed)
             && self.has_room_for_one_more(rules)
         {
             spares.warm(commit, AHEAD).map_err(text)?;
         }
-        self.trim(rules.bytes_max)?;
         tidied
     }
 
-    /// The oldest go first, whatever project they are of.
+    /// The oldest go first, whatever project they are of; before them those that are still to be washed, as when their
+    /// errand found no place: a build's output is in them.
     fn trim(&self, bytes_max: u64) -> Result<(), String> {
         let mut all = self.all_spares();
         all.sort_by_key(|(_, spare)| spare.since);
-        let mut bytes: u64 = all.iter().map(|(_, spare)| spare.bytes).sum();
-        for (spares, spare) in all {
+        let washed = all.into_iter().map(|(spares, spare)| (spares, spare.number, spare.bytes));
+        let all: Vec<_> = self.unwashed().into_iter().chain(washed).collect();
+        let mut bytes: u64 = all.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut ended = Ok(());
+        for (spares, number, its_bytes) in all {
             if bytes <= bytes_max {
                 break;
             }
-            bytes -= spare.bytes;
-            spares.discard(spare.number).map_err(|error| error.to_string())?;
+            bytes -= its_bytes;
+            ended = ended.and(spares.discard(number).map_err(|error| error.to_string()));
         }
-        Ok(())
+        ended
     }
 
     /// Whether one more, as large as the largest, keeps to the budget and leaves twice the floor: spares must never be
@@ -141,26 +151,39 @@ impl Hand {
     fn has_room_for_one_more(&self, rules: SpareRules) -> bool {
         let sizes: Vec<u64> = self.all_spares().iter().map(|(_, spare)| spare.bytes).collect();
         let one = sizes.iter().max().copied().unwrap_or_default();
+        let unwashed: u64 = self.unwashed().iter().map(|(_, _, bytes)| bytes).sum();
         let Ok(free) = disk::free(&self.worktrees()) else { return false };
         let floor = rules.floor.bytes_of(free.total_bytes);
         rules.bytes_max > 0
-            && sizes.iter().sum::<u64>().saturating_add(one) <= rules.bytes_max
+            && sizes.iter().sum::<u64>().saturating_add(unwashed).saturating_add(one) <= rules.bytes_max
             && free.free_bytes >= floor.saturating_mul(2).saturating_add(one)
             && rules.floor.check("", &free).is_ok()
     }
 
+    /// One that cannot be removed does not keep the others.
     fn drop_spares(&self) -> Result<(), String> {
-        let repositories: Vec<_> = lock(&self.site.repositories).values().cloned().collect();
         let drop_all = |spares: Spares| spares.discard_all().map_err(|error| error.to_string());
-        repositories.iter().map(|repository| repository.spares(&self.worktrees())).try_for_each(drop_all)
+        self.projects().into_iter().fold(Ok(()), |ended, spares| ended.and(drop_all(spares)))
     }
 
     fn all_spares(&self) -> Vec<(Spares, Spare)> {
+        let all = self.projects().into_iter();
+        all.flat_map(|spares| spares.list().into_iter().map(move |spare| (spares.clone(), spare))).collect()
+    }
+
+    /// Numbers and bytes of what is still to be washed.
+    fn unwashed(&self) -> Vec<(Spares, u32, u64)> {
+        let of = |spares: Spares| {
+            let found = spares.unwashed().into_iter();
+            found.map(|(number, bytes)| (spares.clone(), number, bytes)).collect::<Vec<_>>()
+        };
+        self.projects().into_iter().flat_map(of).collect()
+    }
+
+    /// The spares of each project that is open.
+    fn projects(&self) -> Vec<Spares> {
         let repositories: Vec<_> = lock(&self.site.repositories).values().cloned().collect();
-        let spares = repositories.iter().map(|repository| repository.spares(&self.worktrees()));
-        spares
-            .flat_map(|spares| spares.list().into_iter().map(move |spare| (spares.clone(), spare)))
-            .collect()
+        repositories.iter().map(|repository| repository.spares(&self.worktrees())).collect()
     }
 
     fn worktrees(&self) -> PathBuf {

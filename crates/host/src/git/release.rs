@@ -11,8 +11,15 @@ use ropewalk_core::id::AttemptId;
 use super::repository::Repository;
 use super::rescue::{Missing, Parting};
 use super::run::GitError;
-use super::worktree::{remove_aside, set_aside};
+use super::worktree::remove_aside;
 use crate::{crash, included};
+
+/// What becomes of a worktree's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    BecomesSpare,
+    Goes,
+}
 
 impl Repository {
     /// Removes the attempt's worktree, its administration and its branch; its folder becomes a spare. Commits and files
@@ -35,7 +42,20 @@ impl Repository {
         path: &Path,
         parting: &Parting,
     ) -> Result<Option<String>, GitError> {
-        self.release(attempt, path, Missing::IsWork, parting)
+        self.release(attempt, path, Missing::IsWork, Folder::BecomesSpare, parting)
+    }
+
+    /// As [`release_worktree_after`](Self::release_worktree_after), to make room: its folder becomes no spare.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_worktree_after(
+        &self,
+        attempt: AttemptId,
+        path: &Path,
+        parting: &Parting,
+    ) -> Result<Option<String>, GitError> {
+        self.release(attempt, path, Missing::IsWork, Folder::Goes, parting)
     }
 
     /// As [`release_worktree`](Self::release_worktree), for one that may never have been whole.
@@ -44,6 +64,7 @@ impl Repository {
         attempt: AttemptId,
         path: &Path,
         missing: Missing,
+        folder: Folder,
         parting: &Parting,
     ) -> Result<Option<String>, GitError> {
         // Whoever gives it back: what was copied in for the agent's eyes only is in no rescue and in no spare.
@@ -56,9 +77,9 @@ impl Repository {
 
         let turn = self.take_turn()?;
         let name = self.pin_rescue(&turn, &wreck, rescued.as_ref())?;
-        match missing {
-            Missing::IsWork => self.retire(&turn, path)?,
-            Missing::IsHalfMade => set_aside(path)?,
+        match folder {
+            Folder::BecomesSpare => self.retire(&turn, path)?,
+            Folder::Goes => self.discard(path)?,
         }
         crash::step();
         self.remove_admin(&turn, path)?;

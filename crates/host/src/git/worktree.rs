@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_core::id::{AttemptId, BranchName, Oid};
 
 use super::admin::settled;
+use super::release::Folder;
 use super::repository::{Repository, Turn};
 use super::rescue::{Missing, Parting};
 use super::run::GitError;
@@ -45,7 +46,7 @@ impl Repository {
             // Should anyone have worked in the remains, that is kept.
             let secrets = kept_out.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
             let parting = Parting { secrets, ..Parting::default() };
-            self.release(attempt, path, Missing::IsHalfMade, &parting)?;
+            self.release(attempt, path, Missing::IsHalfMade, Folder::Goes, &parting)?;
         }
         self.make(path, start, None, |turn| {
             let wanted = BranchName::new(&format!("ropewalk/{attempt}"))
@@ -179,6 +180,12 @@ impl Repository {
         if is_kept { Ok(()) } else { set_aside(path) }
     }
 
+    /// Takes the worktree at `path` out of its place, to be removed whatever it is.
+    pub(crate) fn discard(&self, path: &Path) -> Result<(), GitError> {
+        self.spares_beside(path).forget(name_of(path));
+        set_aside(path)
+    }
+
     /// Removes the administration of the worktree at `path`, and no other.
     pub(crate) fn remove_admin(&self, _turn: &Turn<'_>, path: &Path) -> Result<(), GitError> {
         match self.admin_of(path)? {
@@ -247,7 +254,7 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 /// Moves what is at `path` to where it waits for its removal.
-pub(crate) fn set_aside(path: &Path) -> Result<(), GitError> {
+fn set_aside(path: &Path) -> Result<(), GitError> {
     let path = settled(path);
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());

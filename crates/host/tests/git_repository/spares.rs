@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ropewalk_core::id::Oid;
-use ropewalk_host::git::{SPARES_MAX, Spares};
+use ropewalk_host::git::{Parting, SPARES_MAX, Spares};
 
 use crate::world::*;
 
@@ -366,6 +366,31 @@ fn after_a_crash_spares_are_kept_and_remains_are_removed() {
     assert!(folders(&world).is_empty());
     assert_eq!(fs::read_dir(&control).unwrap().count(), 0, "nothing is left in the control folder");
     assert_eq!(fs::metadata(&control).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_worktree_that_is_removed_for_its_room_leaves_no_spare_and_one_that_is_not_washed_is_counted() {
+    let world = World::new();
+    let parting = Parting { at_ms: AT_MS, ..Parting::default() };
+    for task in [1, 2] {
+        let path = world.add(attempt(task, 1));
+        write(&path, "work.txt", "work\n");
+        write(&path, "built.ignored", &"x".repeat(1 << 20));
+        let name = match task {
+            1 => world.repo.remove_worktree_after(attempt(task, 1), &path, &parting).unwrap(),
+            _ => world.repo.release_worktree_after(attempt(task, 1), &path, &parting).unwrap(),
+        };
+        assert!(name.is_some() && !path.exists(), "its work is kept, and it is gone");
+        if task == 1 {
+            assert!(folders(&world).is_empty());
+            let control = world.dir.path().join("state/control");
+            assert_eq!(fs::read_dir(control.join("spares")).unwrap().count(), 0);
+        }
+    }
+    let unwashed = spares(&world).unwashed();
+    assert!(matches!(unwashed[..], [(1, bytes)] if bytes >= 1 << 20), "{unwashed:?}");
+    wash_all(&world);
+    assert_eq!(spares(&world).unwashed(), []);
 }
 
 #[test]

@@ -36,6 +36,7 @@ use super::repository::{Repository, Turn};
 use super::run::{Call, GitError};
 use super::worktree::remove_tree;
 use crate::crash;
+use crate::disk::bytes_in;
 use crate::durable::create_private_folder;
 
 /// Spares of one project at once: as many as the attempts of a large machine. What is given back beyond that is
@@ -360,6 +361,13 @@ impl Spares {
         self.numbers().into_iter().filter_map(read).collect()
     }
 
+    /// Those that are to be washed, with their bytes on the disk: a build's output is still in them.
+    pub fn unwashed(&self) -> Vec<(u32, u64)> {
+        let is_used = |number: &u32| self.file(SPARE, *number, "used").exists();
+        let used = self.numbers().into_iter().filter(is_used);
+        used.map(|number| (number, bytes_in(&self.folder_of(number)))).collect()
+    }
+
     /// Removes a spare, unless somebody works on it.
     ///
     /// # Errors
@@ -371,12 +379,12 @@ impl Spares {
         }
     }
 
-    /// Removes all that nobody works on, washed or not.
+    /// Removes all that nobody works on, washed or not. One that cannot be removed does not keep the others.
     ///
     /// # Errors
     /// As [`discard`](Self::discard).
     pub fn discard_all(&self) -> Result<(), GitError> {
-        self.numbers().into_iter().try_for_each(|number| self.discard(number))
+        self.numbers().into_iter().fold(Ok(()), |ended, number| ended.and(self.discard(number)))
     }
 
     fn discard_held(&self, number: u32) -> Result<(), GitError> {
@@ -436,7 +444,7 @@ impl Spares {
         }
     }
 
-    fn forget(&self, name: &OsStr) {
+    pub(super) fn forget(&self, name: &OsStr) {
         for extension in ["json", "index", "index.lock"] {
             let _ = fs::remove_file(self.file(WORKTREE, name.display(), extension));
         }
