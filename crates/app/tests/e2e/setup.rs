@@ -402,3 +402,18 @@ fn an_engine_that_leaves_its_attempts_leaves_its_teardowns_too_and_the_next_take
     assert_eq!(bench.landed_on(BRANCH).len(), 2);
     bench.assert_clean(&["main", BRANCH]);
 }
+
+#[test]
+fn a_check_that_cannot_be_run_leaves_no_worktree_and_no_slot() {
+    let bench = Bench::new();
+    let prd = bench.prd(&[story("US-001", &[]).steps("edit one.txt")]);
+    bench.expect(3, &["run", text(&prd), "--command", &bench.agent(""), "--check", "./absent-check"]);
+    bench.expect(0, &["why", "1"]).says(&["absent-check"]);
+    let names = fs::read_dir(bench.home.join("worktrees")).expect("worktrees").flatten();
+    let left: Vec<_> = names
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("check-"))
+        .map(|entry| entry.path())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(fs::read_dir(bench.home.join("slots")).expect("slots").count(), 0);
+}
