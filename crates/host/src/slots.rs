@@ -99,6 +99,12 @@ impl Slots {
         Some(slot)
     }
 
+    /// Runs `act` while nobody can take the number; nothing when somebody holds it.
+    pub fn while_free<T>(&self, number: u32, act: impl FnOnce() -> T) -> Option<T> {
+        let held = self.lock();
+        (!held.contains_key(&number)).then(act)
+    }
+
     /// Who holds one.
     pub fn holders(&self) -> Vec<String> {
         self.lock().values().map(|holder| holder.key.clone()).collect()

@@ -103,6 +103,7 @@ impl Hand {
             }
         }
         self.trim_kept(|| !bell.has_rung());
+        self.trim_caches(bell);
         if now.ms_since(*history_at) >= HISTORY_ROUND_MS {
             *history_at = now;
             self.forget_history(bell, now, retention);

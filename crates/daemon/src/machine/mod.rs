@@ -4,6 +4,7 @@
 //! not wait. What a hand finds out goes back to the loop as an event.
 
 mod attempts;
+mod caches;
 mod guards;
 mod keeping;
 mod kept;

@@ -403,6 +403,8 @@ impl Hand {
         let slot = self.site.slots.take(key, ports).map_err(|error| error.to_string())?;
         let cache = self.cache(key, case, slot.number);
         create_private_folder(&cache).map_err(|error| error.to_string())?;
+        // Without the mark it only goes earlier, once nobody holds it.
+        let _ = cache::mark_used(&cache);
         given.push(("ROPEWALK_PORT", slot.port.to_string()));
         given.push(("ROPEWALK_PORTS", PORTS_PER_SLOT.to_string()));
         given.push(("ROPEWALK_DATABASE", database(u64::from(project.id.0), slot.number)));
@@ -425,6 +427,7 @@ impl Hand {
             if let Err(error) = keep_within(&cache, cache::Bound::default()) {
                 self.complain(&format!("{} has become too large, and stays: {error}", cache.display()));
             }
+            let _ = cache::mark_used(&cache);
         }
         self.site.slots.give_back(key);
     }
