@@ -417,3 +417,27 @@ fn a_check_that_cannot_be_run_leaves_no_worktree_and_no_slot() {
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(fs::read_dir(bench.home.join("slots")).expect("slots").count(), 0);
 }
+
+#[test]
+fn a_set_up_of_before_the_machine_went_down_is_run_again_in_another_attempt() {
+    let bench = bench("");
+    gated(&bench);
+    let prd = bench.prd(&[story("US-001", &[]).steps("edit one.txt")]);
+    let agent = bench.agent("");
+    let run = ["run", text(&prd), "--command", &agent];
+    let running = bench.spawn(&run);
+    bench.wait_for_record("the set-up", |record| record.what == "setup");
+    running.kill();
+    bench.open_gate("go");
+    let record = bench.home.join("attempts/setup-1.1/exit.json");
+    crate::support::wait_for("the set-up's end", || record.exists().then_some(()));
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("this boot");
+    let exit = fs::read_to_string(&record).expect("its end");
+    assert!(exit.contains(boot.trim()), "{exit}");
+    fs::write(&record, exit.replace(boot.trim(), "another")).expect("another boot's");
+    bench.expect(0, &run);
+    assert_eq!(notes(&bench), ["setup", "setup"]);
+    let task = bench.json(&["task", "show", "1"]);
+    assert_eq!(task["attempts_made"][0]["outcome"], "not started", "{task}");
+    bench.assert_clean(&["main", BRANCH]);
+}
