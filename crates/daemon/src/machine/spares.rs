@@ -162,8 +162,11 @@ impl Hand {
 
     /// One that cannot be removed does not keep the others.
     fn drop_spares(&self) -> Result<(), String> {
-        let drop_all = |spares: Spares| spares.discard_all().map_err(|error| error.to_string());
-        self.projects().into_iter().fold(Ok(()), |ended, spares| ended.and(drop_all(spares)))
+        let mut ended = Ok(());
+        for spares in self.projects() {
+            ended = ended.and(spares.discard_all().map_err(|error| error.to_string()));
+        }
+        ended
     }
 
     fn all_spares(&self) -> Vec<(Spares, Spare)> {

@@ -296,7 +296,8 @@ impl Repository {
         rescue.by == self.state_folder()
     }
 
-    /// The refs that keep commits: ours but the checkpoints, and every branch but the attempt's own, which go or may be moved any time.
+    /// The refs that keep commits: ours but the checkpoints, and every branch but the attempt's own. Those go or may be
+    /// moved any time.
     fn kept(&self, wreck: &Wreck<'_>) -> Result<Vec<Pinned>, GitError> {
         let own = [
             wreck.branch.as_ref().map(BranchName::full_ref),

@@ -384,7 +384,11 @@ impl Spares {
     /// # Errors
     /// As [`discard`](Self::discard).
     pub fn discard_all(&self) -> Result<(), GitError> {
-        self.numbers().into_iter().fold(Ok(()), |ended, number| ended.and(self.discard(number)))
+        let mut ended = Ok(());
+        for number in self.numbers() {
+            ended = ended.and(self.discard(number));
+        }
+        ended
     }
 
     fn discard_held(&self, number: u32) -> Result<(), GitError> {
