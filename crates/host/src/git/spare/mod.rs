@@ -7,10 +7,12 @@
 //! folder: its index, which no agent has ever had, and a record. Which of the two records there is says what the
 //! folder is:
 //!
-//!     spare-3.json        it equals the commit in the record
-//!     spare-3.used        an agent was in it; it is to be washed
-//!     worktree-7.2.json   what the worktree 7.2 was when it was handed out
-//!     neither             rubbish, unless somebody works on it (see `Hold`)
+//! ```text
+//! spare-3.json        it equals the commit in the record
+//! spare-3.used        an agent was in it; it is to be washed
+//! worktree-7.2.json   what the worktree 7.2 was when it was handed out
+//! neither             rubbish, unless somebody works on it (see `Hold`)
+//! ```
 //!
 //! So the record goes first and comes last, and a crash in between leaves rubbish, which the next `tidy` removes.
 
