@@ -551,6 +551,23 @@ impl Engine {
         self.advance_queue(step, &queue);
     }
 
+    /// A checkout that was dirty may be clean by now; if not, it is parked again. Once for each start of an engine, which
+    /// a person asks for.
+    pub(super) fn land_what_was_in_the_way(&mut self, step: &mut Step) {
+        let was_in_the_way = |live: &super::LiveTask| {
+            matches!(&live.task.state, TaskState::Parked { reason: ParkReason::CheckoutDirty { .. }, .. })
+                && self.candidates.get(&live.task.id).is_some_and(|c| c.id == live.task.attempt())
+        };
+        let mut tasks: Vec<_> =
+            self.tasks.values().filter(|live| was_in_the_way(live)).map(|live| live.task.id).collect();
+        tasks.sort_unstable();
+        for task in tasks {
+            self.land_again(step, task);
+            let about = self.about(task);
+            self.note(step, NoteKind::TaskRetried, about, "its target's checkout may be clean by now");
+        }
+    }
+
     fn set_focus(&mut self, step: &mut Step, on: Option<Vec<PrdNumber>>) -> Done {
         self.focus = on.map(|prds| prds.into_iter().collect());
         let prds: Vec<_> = self.prds.keys().copied().collect();

@@ -75,6 +75,7 @@ impl Engine {
             self.time_checkpoint(task);
         }
         self.ask_for_trains(&mut step);
+        self.land_what_was_in_the_way(&mut step);
         for target in self.queues.keys().cloned().collect::<Vec<_>>() {
             self.advance_queue(&mut step, &target);
         }

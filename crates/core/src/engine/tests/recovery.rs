@@ -91,3 +91,13 @@ fn what_waits_or_is_parked_asks_for_nothing() {
     bench.exits(attempt(1, 1), ExitKind::SetUpFault);
     assert_eq!(recovered(&bench), [sweep(&[])]);
 }
+
+#[test]
+fn what_a_dirty_checkout_held_up_is_tried_once_more_at_the_next_start() {
+    let mut bench = Bench::of(&[&[]]);
+    bench.bring_to_landing(attempt(1, 1));
+    bench.lands(attempt(1, 1), LandResult::CheckoutDirty { checkout: "/p".into(), detail: "M a.rs".into() });
+    assert_eq!(bench.state(1), "parked");
+    let mut again = bench.engine.clone();
+    assert!(again.recover(bench.now).effects.contains(&merge(1, 1, Time(0))));
+}
