@@ -136,40 +136,41 @@ impl Session {
     /// When the engine has gone.
     pub fn ask(&mut self, repository: Option<&str>, request: Request) -> Result<Response, SessionError> {
         let ask = Ask { repository: repository.map(str::to_owned), request };
-        match self {
-            Session::Here(inner) => Ok(answer(&mut inner.desk, ask)),
-            Session::Alone(alone) => {
-                if is_for_engine(&ask.request) {
-                    let refusal =
-                        Refusal::new(RefusalKind::Conflict, "no engine is running").hint("ropewalk run");
-                    return Ok(Response::Refused(refusal));
-                }
-                Ok(answer(&mut **alone, ask))
+        if let Some(response) = self.put(&ask)? {
+            return Ok(response);
+        }
+        if ask.request.only_reads() {
+            // It ended as we asked. Who serves now, or nobody, knows the same; engines do not end twice in a row.
+            *self = Session::open(&self.served())?;
+            if let Some(response) = self.put(&ask)? {
+                return Ok(response);
             }
+        }
+        Err(SessionError::Gone { home: self.served() })
+    }
+
+    /// `None`: the engine in another process has gone.
+    fn put(&mut self, ask: &Ask) -> Result<Option<Response>, SessionError> {
+        match self {
+            Session::Here(inner) => Ok(Some(answer(&mut inner.desk, ask.clone()))),
+            Session::Alone(_) if is_for_engine(&ask.request) => {
+                let refusal =
+                    Refusal::new(RefusalKind::Conflict, "no engine is running").hint("ropewalk run");
+                Ok(Some(Response::Refused(refusal)))
+            }
+            Session::Alone(alone) => Ok(Some(answer(&mut **alone, ask.clone()))),
             Session::Remote { stream, home } => {
-                let answered = remote(stream, &ask)
-                    .map_err(|detail| SessionError::Connection { home: home.clone(), detail })?;
-                match answered {
-                    Some(response) => Ok(response),
-                    None if ask.request.only_reads() => {
-                        // It ended as we asked. Who serves now, or nobody, knows the same.
-                        *self = Session::open(&home.clone())?;
-                        self.ask_once_more(ask)
-                    }
-                    None => Err(SessionError::Gone { home: home.clone() }),
-                }
+                remote(stream, ask).map_err(|detail| SessionError::Connection { home: home.clone(), detail })
             }
         }
     }
 
-    /// Engines do not end twice in a row under one question.
-    fn ask_once_more(&mut self, ask: Ask) -> Result<Response, SessionError> {
+    /// The state folder.
+    fn served(&self) -> PathBuf {
         match self {
-            Session::Remote { stream, home } => remote(stream, &ask)
-                .map_err(|detail| SessionError::Connection { home: home.clone(), detail })?
-                .ok_or_else(|| SessionError::Gone { home: home.clone() }),
-            Session::Here(inner) => Ok(answer(&mut inner.desk, ask)),
-            Session::Alone(alone) => Ok(answer(&mut **alone, ask)),
+            Session::Remote { home, .. } => home.clone(),
+            Session::Here(inner) => inner.desk.home().to_owned(),
+            Session::Alone(alone) => alone.home().to_owned(),
         }
     }
 }

@@ -159,6 +159,9 @@ pub fn scrub(worktree: &Path, paths: &[PathBuf]) -> Result<(), IncludeError> {
     paths.iter().try_for_each(|path| root.remove(path).map_err(IncludeError::io("remove", path)))
 }
 
+/// The name of the list of what was copied into a worktree, in its attempt's folder.
+pub const LIST: &str = "included";
+
 /// Writes down which files a worktree was given: one relative path per line. Durable when it returns.
 ///
 /// # Errors

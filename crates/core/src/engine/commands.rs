@@ -421,7 +421,7 @@ impl Engine {
                 self.leave_train(step, candidate.id);
                 self.give_back(step, candidate.id, ReturnWhy::Cancelled, None, None);
                 self.cancel_now(step, id);
-                self.close_up(step, &(candidate.project, candidate.target));
+                self.go_on(step, &(candidate.project, candidate.target));
             }
             TaskState::Blocked | TaskState::Ready { .. } | TaskState::Parked { .. } => {
                 self.cancel_now(step, id)

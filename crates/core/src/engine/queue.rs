@@ -1,8 +1,6 @@
 //! The merge queues. Of each target the first candidates are merged one upon the other (a train), checked together, and
 //! land together; see [`super::train`] for what a red check means.
 
-use std::collections::BTreeSet;
-
 use super::attempts::Backoff;
 use super::train::{self, Next};
 use super::{Engine, Step, Target};
@@ -181,7 +179,7 @@ impl Engine {
     }
 
     /// The next step of a target's train, or the next train.
-    fn go_on(&mut self, step: &mut Step, target: &Target) {
+    pub(super) fn go_on(&mut self, step: &mut Step, target: &Target) {
         if !self.trains.contains_key(target) {
             self.checking.remove(target);
             self.advance_queue(step, target);
@@ -324,7 +322,6 @@ impl Engine {
         let CandidateState::Checking { merged, reds } = candidate.state else { return };
         let reds = reds + 1;
         if place > 0 || reds < train::REDS_TO_BLAME {
-            let merged = merged.clone();
             return self.move_candidate(step, id, |c| c.state = CandidateState::Checking { merged, reds });
         }
         self.uncouple_from(step, &(candidate.project, candidate.target), 1);
@@ -366,11 +363,6 @@ impl Engine {
             step.effects.push(Effect::StopCheck { candidate: checked });
         }
         self.uncouple_from(step, &target, place + 1);
-    }
-
-    /// After a candidate has left: what remains goes on.
-    pub(super) fn close_up(&mut self, step: &mut Step, target: &Target) {
-        self.go_on(step, target);
     }
 
     // Landing.
@@ -457,14 +449,13 @@ impl Engine {
 
     fn target_moved(&mut self, step: &mut Step, target: &Target) {
         let cars = self.landing_cars(target);
-        let landing: BTreeSet<_> = cars.iter().map(|(id, _)| *id).collect();
         if let Some((first, _)) = cars.first() {
             let about = self.about(first.task);
             let text = format!("{} moved while the merge was checked; merging anew", target.1);
             self.note(step, NoteKind::TargetMoved, about, &text);
         }
         self.uncouple_from(step, target, 0);
-        for id in landing {
+        for (id, _) in cars {
             let remerges = self.candidates.get(&id.task).map_or(0, |candidate| candidate.remerges) + 1;
             self.move_candidate(step, id, |candidate| candidate.remerges = remerges);
             if remerges >= self.limits.remerges_max {

@@ -17,7 +17,7 @@ use ropewalk_host::included;
 
 use super::{Desk, Prds, store_failed};
 use crate::api::Response;
-use crate::machine::{INCLUDED, attempt_folder, read_start, worktree_folder};
+use crate::machine::{attempt_folder, read_start, worktree_folder};
 
 /// Pieces of work that are held against each other: each pair costs up to one run of git.
 const WORKS_MAX: usize = 64;
@@ -74,7 +74,7 @@ fn live(home: &Path, repository: &Repository, id: AttemptId, start: Option<Oid>)
     let key = id.to_string();
     let folder = attempt_folder(home, &key);
     let start = start.or_else(|| read_start(&folder))?;
-    let kept_out = included::read_list(&folder.join(INCLUDED)).ok()?;
+    let kept_out = included::read_list(&folder.join(included::LIST)).ok()?;
     repository.work_in(id, &worktree_folder(home, &key), &start, wall_ms(), &kept_out).ok()
 }
 

@@ -18,6 +18,7 @@ use ropewalk_host::worker::protocol::Assignment;
 use ropewalk_host::worker::record::{End, ExitRecord, exit_record, worker_note};
 
 use super::rows::Case;
+use super::setup::SCRIPT;
 use super::spares::Errand;
 use super::{Hand, Site, lock};
 
@@ -173,8 +174,8 @@ impl Hand {
         if !is_handed {
             find_programs(&checks, &worktree, &env)?;
         }
-        let mut argv = shell::argv_of(CHECK_SCRIPT);
-        argv.push("check".into());
+        let mut argv = shell::argv_of(SCRIPT);
+        argv.push("the check".into());
         argv.extend(checks);
         let assignment = Assignment {
             argv,
@@ -270,16 +271,6 @@ fn find_programs(checks: &[String], worktree: &Path, env: &[(String, String)]) -
     }
     Ok(())
 }
-
-/// Runs each argument as a command and stops at the first that fails, saying which.
-const CHECK_SCRIPT: &str = r#"for check in "$@"; do
-  printf '+ %s\n' "$check"
-  /bin/sh -c "$check" </dev/null || {
-    status=$?
-    printf 'the check failed with exit status %s: %s\n' "$status" "$check"
-    exit 1
-  }
-done"#;
 
 /// A check's key holds the commit that it runs on and counts the runs: what is merged anew is checked anew.
 fn check_key(id: AttemptId, merged: &MergedCommit, run: u32) -> String {

@@ -45,7 +45,6 @@ use ropewalk_store::{SqliteReader, SqliteStore};
 pub(crate) use self::attempts::read_start;
 use self::keeping::Bell;
 use self::monitor::Monitor;
-pub(crate) use self::setup::INCLUDED;
 use self::spares::{Errand, Groom, SpareRules};
 use crate::door::{Message, Options, tell};
 

@@ -31,14 +31,11 @@ use super::{Chore, Hand, Site, lock};
 const SET_UP: &str = "setup-";
 const TEAR_DOWN: &str = "teardown-";
 
-/// The list of copied files, in an attempt's folder.
-pub(crate) const INCLUDED: &str = "included";
-
 /// How long an engine that ends waits for teardowns: each has its own time, and some to be killed.
 const TEARDOWNS_WAIT: Duration = Duration::from_millis(TEARDOWN_TIMEOUT_MS_MAX + 60_000);
 
 /// Runs each argument as a command and stops at the first that fails, saying which. The words stand in the `$0`.
-const SCRIPT: &str = r#"for command in "$@"; do
+pub(super) const SCRIPT: &str = r#"for command in "$@"; do
   printf '+ %s\n' "$command"
   /bin/sh -c "$command" </dev/null || {
     status=$?
@@ -283,7 +280,7 @@ impl Hand {
                 project.top
             )));
         }
-        let list = self.site.attempt_folder(&id.to_string()).join(INCLUDED);
+        let list = self.site.attempt_folder(&id.to_string()).join(included::LIST);
         let before = included::read_list(&list).map_err(|error| error.to_string())?;
         let wanted = included::wanted(worktree, ignored, &before).map_err(|error| error.to_string())?;
         let gone = before.iter().filter(|path| !wanted.contains(path)).cloned();
@@ -294,7 +291,7 @@ impl Hand {
 
     /// The files that were copied into an attempt's worktree.
     pub(super) fn included(&self, id: AttemptId) -> Result<Vec<PathBuf>, String> {
-        let list = self.site.attempt_folder(&id.to_string()).join(INCLUDED);
+        let list = self.site.attempt_folder(&id.to_string()).join(included::LIST);
         included::read_list(&list).map_err(|error| error.to_string())
     }
 

@@ -11,8 +11,8 @@ mod record;
 mod restore;
 mod stash;
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use ropewalk_core::id::{AttemptId, AttemptNumber, BranchName, Oid, TaskId};
 
@@ -24,6 +24,7 @@ use super::checkpoint;
 use super::refs::Pinned;
 use super::repository::{Repository, Turn};
 use super::run::GitError;
+use crate::included::{self, LIST};
 use files::Found;
 use record::{Part, Record};
 
@@ -45,9 +46,6 @@ const NOTES: [&str; 10] = [
 /// Parents of one commit: git reads any number, other programs do not.
 const PARENTS_MAX: usize = 60;
 
-/// The list of what was copied into a worktree, in its attempt's folder.
-const INCLUDED: &str = "included";
-
 /// What is known of an attempt when its worktree is to go.
 #[derive(Clone, Debug, Default)]
 pub struct Parting {
@@ -68,13 +66,9 @@ impl Parting {
     /// # Errors
     /// When there is a list that cannot be read: then nothing may be stored at all.
     pub fn secrets_in(folder: &Path) -> Result<Vec<Vec<u8>>, GitError> {
-        let list = folder.join(INCLUDED);
-        let lines = match fs::read(&list) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-            Err(error) => return Err(GitError::io("rescue", &list, &error)),
-        };
-        Ok(lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+        let paths = included::read_list(&folder.join(LIST))
+            .map_err(|error| GitError::new("rescue", folder, error.to_string()))?;
+        Ok(paths.into_iter().map(|path| path.into_os_string().into_vec()).collect())
     }
 }
 
